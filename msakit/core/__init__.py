@@ -1,0 +1,1 @@
+"""The core: interfaces, registry, configuration, pipeline, training and evaluation."""

@@ -1,0 +1,131 @@
+"""What a component must look like.
+
+Components are ordinary `torch.nn.Module`s (extractors: ordinary classes) and inherit nothing from
+here. The builder reads a component's pydantic config and calls its constructor with the config's
+fields as keyword arguments, plus the widths named below; a config object never enters a module.
+
+Every component obeys these rules, each a test in `msakit.testing`: content in padding never changes
+an output; a sample's output depends neither on batch order nor on its neighbours; B=1, L=1, T=1 and
+absent modalities work; bfloat16 and float32 agree; state dicts round-trip; gradients reach every
+trainable parameter; the same seed gives the same result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Sequence as Seq
+
+    from torch import Tensor
+
+    from msakit.core.answers import AnswerTrie
+    from msakit.core.media import FeatureArray, MediaClip
+    from msakit.core.prompt import Prompt
+    from msakit.core.tensors import Encoded, Fused, Sequence
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """Turns one media clip into one feature sequence, offline. Constructed from its config alone."""
+
+    name: str
+    version: int
+    modality: str
+    width: int
+    frame_shift_s: float
+    deterministic: bool
+
+    def extract(self, clip: MediaClip) -> FeatureArray:
+        """Features of a clip, float32 [T, D].
+
+        Raises:
+            MediaError: The clip cannot be decoded.
+        """
+        ...
+
+    def parameters(self) -> dict[str, object]:
+        """Everything that changes the numbers, as JSON types; part of the feature set's identity."""
+        ...
+
+    def weights(self) -> list[str]:
+        """SHA-256 of each model file that is used."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Encodes one modality. Constructed with `input_size` (D)."""
+
+    output_size: int
+
+    def forward(self, modality: Sequence) -> Encoded:
+        """[B, T, D] with lengths to a summary [B, E], a sequence [B, T, E], or both."""
+        ...
+
+
+@runtime_checkable
+class Fuser(Protocol):
+    """Fuses text with modalities. Constructed with `modality_sizes` {name: E} and `text_size` (H)."""
+
+    output_size: int
+    num_tokens: int
+
+    def forward(self, text: Sequence, modalities: Mapping[str, Encoded]) -> Fused:
+        """Text [B, L, H] and encoded modalities to tokens [B, K0, F].
+
+        A length of 0 means the sample's text is left out of the fusion (text ablated).
+        """
+        ...
+
+
+@runtime_checkable
+class TokenInjector(Protocol):
+    """Makes pseudo tokens. Constructed with `input_size` (F), `input_tokens` (K0), `hidden_size` (H)."""
+
+    num_tokens: int
+
+    def forward(self, fused: Fused) -> Tensor:
+        """Fused tokens [B, K0, F] to pseudo tokens [B, K, H]."""
+        ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A causal language model, frozen or LoRA-tuned, that reads prompts with pseudo tokens in them."""
+
+    hidden_size: int
+    num_layers: int
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a piece of text, without any special token."""
+        ...
+
+    def detokenize(self, token_ids: Seq[int]) -> str:
+        """The text of token ids."""
+        ...
+
+    def start_ids(self) -> list[int]:
+        """Ids every prompt begins with: one BOS, or what the model was trained to see ([gMASK] sop)."""
+        ...
+
+    def embed(self, token_ids: Seq[Seq[int]]) -> Sequence:
+        """Word embeddings [B, L, H] of ragged token ids, with lengths."""
+        ...
+
+    def encode_text(self, token_ids: Seq[Seq[int]]) -> Sequence:
+        """Contextual last-layer states [B, L, H] of ragged token ids, without gradient."""
+        ...
+
+    def answer_loss(self, prompt: Prompt, answers: Seq[Seq[int]]) -> Tensor:
+        """Mean cross-entropy of the answers' tokens, logits computed at answer positions only."""
+        ...
+
+    def answer_scores(self, prompt: Prompt, trie: AnswerTrie) -> Tensor:
+        """log p of every admissible answer given the prompt, [B, A], float32."""
+        ...
+
+    def generate(self, prompt: Prompt, max_new_tokens: int) -> list[list[int]]:
+        """Greedy continuation of each prompt, new tokens only."""
+        ...

@@ -1,0 +1,48 @@
+"""Every extension point, on one screen.
+
+A plugin is a module with functions of these names, each marked `@msakit.hookimpl`, found through
+the entry-point group `msakit`. Importing it must be cheap: metadata only, no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from msakit.core.config import PipelineConfig
+    from msakit.core.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding
+
+hookspec = pluggy.HookspecMarker("msakit")
+hookimpl = pluggy.HookimplMarker("msakit")
+
+
+class Hooks:
+    """The hook specifications."""
+
+    @hookspec
+    def msakit_components(self) -> Iterable[ComponentSpec]:
+        """Components this distribution offers: extractors, encoders, fusers, injectors, backbones."""
+        return ()
+
+    @hookspec
+    def msakit_backbones(self) -> Iterable[BackboneSpec]:
+        """Pretrained language models this distribution can name."""
+        return ()
+
+    @hookspec
+    def msakit_datasets(self) -> Iterable[DatasetSpec]:
+        """Corpora this distribution can describe. Nothing is downloaded here."""
+        return ()
+
+    @hookspec
+    def msakit_check_pipeline(self, pipeline: PipelineConfig) -> Iterable[Finding]:
+        """Static complaints about a resolved pipeline, made without torch and before anything is loaded."""
+        return ()
+
+    @hookspec
+    def msakit_run_finished(self, record: dict[str, Any]) -> None:
+        """Called once after a run with its record (for trackers). An exception is reported, not fatal."""

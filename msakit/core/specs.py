@@ -1,0 +1,172 @@
+"""What a plugin hands over: descriptions of components, backbones and datasets.
+
+Standard library only: reading a specification imports neither torch nor the component it describes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+_FULL_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\Z")
+_PATTERN_FIELD = re.compile(r"\{([a-z_]+)\}")
+
+
+class Kind(StrEnum):
+    """The kinds of component."""
+
+    EXTRACTOR = "extractor"
+    ENCODER = "encoder"
+    FUSER = "fuser"
+    INJECTOR = "injector"
+    BACKBONE = "backbone"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a component comes from, for its users' citations."""
+
+    paper: str | None = None
+    url: str | None = None
+    code: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentSpec:
+    """One component a distribution offers.
+
+    Attributes:
+        kind: What it is.
+        name: Full name without version, `paper.part`.
+        version: Raised whenever the component's numbers change.
+        target: The class, as "module:Class"; imported only when a component is built.
+        config: Its pydantic configuration, as "module:Class"; the module must not import torch.
+        short: What users type; defaults to the part after the dot.
+        pattern: For names with a count in them: "pseudo{tokens}" lets `pseudo6` mean `tokens: 6`.
+        summary: One line for listings.
+        source: Paper and code it follows.
+        capabilities: What it gives or needs; see docs/plugins.
+        extra: The pip extra of the distribution that installs what it imports.
+    """
+
+    kind: Kind
+    name: str
+    target: str
+    config: str
+    version: int = 1
+    short: str = ""
+    pattern: str | None = None
+    summary: str = ""
+    source: Source = field(default_factory=Source)
+    capabilities: frozenset[str] = frozenset()
+    extra: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the name and the two import paths, and fill in the short name."""
+        if not _FULL_NAME.match(self.name):
+            msg = f"component name '{self.name}' is not of the form paper.part (lower case)"
+            raise ValueError(msg)
+        for label, path in (("target", self.target), ("config", self.config)):
+            if path.count(":") != 1:
+                msg = f"{self.name}: {label} '{path}' is not of the form module:Class"
+                raise ValueError(msg)
+        object.__setattr__(self, "kind", Kind(self.kind))
+        object.__setattr__(self, "short", self.short or self.name.partition(".")[2])
+
+    @property
+    def full_name(self) -> str:
+        """`paper.part@version`, what saved pipelines record."""
+        return f"{self.name}@{self.version}"
+
+    def match(self, name: str) -> dict[str, int] | None:
+        """The settings a user's name stands for, or None where it names something else.
+
+        `pseudo6` against the pattern "pseudo{tokens}" gives {"tokens": 6}; a plain name gives {}.
+        """
+        if name in (self.short, self.name, self.full_name):
+            return {}
+        if self.pattern is None:
+            return None
+        keys = _PATTERN_FIELD.findall(self.pattern)
+        expression = _PATTERN_FIELD.sub(lambda found: rf"(?P<{found[1]}>[0-9]+)", re.escape(self.pattern).replace(r"\{", "{").replace(r"\}", "}"))
+        found = re.fullmatch(expression, name)
+        return {key: int(found[key]) for key in keys} if found else None
+
+
+def _freeze(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(value))
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSpec:
+    """A pretrained language model that can be named.
+
+    Attributes:
+        name: What users type (`qwen-1.8b`).
+        target: The backbone component that runs it ("backbones.causal_lm").
+        weights: Where its weights come from: hub repository, revision, package, ...
+        architecture: What its config.json says, so that a pipeline can be sized with no weights.
+        prompt: Start tokens and other things the prompt depends on.
+        licence: Licence of the weights.
+        languages: ISO 639-1 codes it was trained for.
+    """
+
+    name: str
+    weights: Mapping[str, Any]
+    architecture: Mapping[str, Any]
+    target: str = "backbones.causal_lm"
+    prompt: Mapping[str, Any] = field(default_factory=lambda: _freeze({}))
+    licence: str = ""
+    languages: tuple[str, ...] = ()
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """A corpus: its task, its labels, its prompts and the widths of its published features.
+
+    Attributes:
+        name: What users type (`mosei`).
+        task: "regression" or "classification".
+        language: ISO 639-1 code; chooses the prompt.
+        metrics: Which metric family reports it: "mosei", "sims" or "erc".
+        labels: Class names in index order (classification).
+        label_range: Lowest and highest score (regression).
+        features: Modality to feature width.
+        prompts: Prompt wording; a backbone's name may override the default.
+        summary: One line for listings.
+        source: Paper or page.
+    """
+
+    name: str
+    task: str
+    language: str
+    metrics: str
+    labels: tuple[str, ...] = ()
+    label_range: tuple[float, float] | None = None
+    features: Mapping[str, int] = field(default_factory=lambda: _freeze({}))
+    prompts: Mapping[str, Any] = field(default_factory=lambda: _freeze({}))
+    summary: str = ""
+    source: Source = field(default_factory=Source)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One static complaint about a pipeline.
+
+    Attributes:
+        key: The dotted key it is about ("fuser").
+        message: What is wrong.
+        remedy: What would fit.
+        fatal: Whether building must be refused.
+    """
+
+    key: str
+    message: str
+    remedy: str = ""
+    fatal: bool = True

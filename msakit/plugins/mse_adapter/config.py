@@ -1,0 +1,61 @@
+"""Settings of the MSE-Adapter components (arXiv 2502.12478). The defaults are the paper's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class LSTMConfig(BaseModel):
+    """Settings of the encoder `lstm`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden_size: int = Field(default=64, gt=0, description="Width of the LSTM state; 16 to 64 in the paper.")
+    output_size: int = Field(default=256, gt=0, description="Width of the summary (E).")
+    num_layers: int = Field(default=1, gt=0, description="Stacked LSTM layers.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the output layer.")
+    normalise: bool = Field(
+        default=False,
+        description="Layer-normalise every frame first, for features of unequal scale (not in the paper).",
+    )
+
+
+class TGMConfig(BaseModel):
+    """Settings of the fuser `tgm`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scales: tuple[int, ...] = Field(
+        default=(8, 32, 16),
+        min_length=1,
+        description="Divisors k of the multi-scale fusion; branch k has hidden width text_size // k.",
+    )
+    gate_activation: Literal["none", "sigmoid", "tanh"] = Field(
+        default="none", description="Activation of the text gate; the paper has none."
+    )
+    text_guide: bool = Field(
+        default=True, description="Gate the modalities by the text; false is the ablation without the mixer."
+    )
+    multi_scale: bool = Field(
+        default=True, description="Apply the multi-scale fusion; false is the ablation without it."
+    )
+    normalise: bool = Field(
+        default=False,
+        description="Layer-normalise modalities and text mean before they are multiplied (not in the paper).",
+    )
+
+
+class PseudoConfig(BaseModel):
+    """Settings of the injector `pseudo{tokens}`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: int = Field(default=4, gt=0, description="Number of pseudo tokens (K).")
+    rms: float | None = Field(
+        default=None,
+        gt=0,
+        description="Give each pseudo token this root mean square at the start and learn it from there; "
+        "none leaves their scale to the projection, as the paper does.",
+    )

@@ -204,7 +204,7 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
         ),
         *_SHARES,
     ),
-    # Agrees with the accuracy and weighted F1 MSE-Adapter reports for MELD, CHERMA and IEMOCAP (scikit-learn's).
+    # Agrees with the accuracy and weighted F1 MSE-Adapter reports for MELD, CHERMA, IEMOCAP (scikit-learn's).
     "erc": (
         Metric(
             "accuracy", "Accuracy", True, _emotion(scores.accuracy), "Share of samples given their class."

@@ -1,0 +1,1 @@
+"""Import from and export to the file formats of the field; nothing imported is ever executed."""

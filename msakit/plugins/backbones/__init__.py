@@ -1,0 +1,1 @@
+"""Pretrained causal language models as backbones. Importing this package imports no torch."""

@@ -1,0 +1,75 @@
+"""Low-rank adaptation through peft, kept in peft's own format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msakit.core.errors import InputError
+from msakit.plugins.backbones.architecture import lora_layers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from msakit.plugins.backbones.causal_lm import CausalLM
+    from msakit.plugins.backbones.config import LoraConfig
+
+
+def attach_lora(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
+    """Put trainable low-rank updates into a model; they start at zero, so nothing changes yet."""
+    import peft
+
+    names = sorted({name.rpartition(".")[2] for name, _ in lora_layers(model, config)})
+    settings = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]
+        lora_dropout=config.dropout,
+        target_modules=names,
+        task_type="CAUSAL_LM",
+    )
+    model.requires_grad_(requires_grad=False)
+    return peft.get_peft_model(model, settings)  # type: ignore[return-value]
+
+
+def save_lora(backbone: CausalLM, folder: Path) -> None:
+    """Write the updates as peft does: adapter_config.json and adapter_model.safetensors."""
+    _require_lora(backbone)
+    backbone.model.save_pretrained(folder)
+
+
+def load_lora(backbone: CausalLM, folder: Path) -> None:
+    """Read updates that `save_lora` or peft wrote into a backbone that has LoRA.
+
+    Raises:
+        InputError: The folder holds no updates, or they are for other layers or another rank.
+    """
+    import peft
+
+    _require_lora(backbone)
+    if not (folder / "adapter_config.json").is_file():
+        raise InputError(f"'{folder}' holds no LoRA adapter: adapter_config.json is missing.")
+    try:
+        weights = peft.load_peft_weights(str(folder), device="cpu")
+        outcome = peft.set_peft_model_state_dict(backbone.model, weights)  # type: ignore[arg-type]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"The LoRA adapter in '{folder}' does not fit the backbone: {error}") from error
+    missing = [key for key in outcome.missing_keys if "lora_" in key]
+    if missing or outcome.unexpected_keys:
+        wrong = [*missing, *outcome.unexpected_keys]
+        raise InputError(f"The LoRA adapter in '{folder}' does not fit the backbone: {wrong[0]} (of {len(wrong)}).")
+
+
+def merge_lora(backbone: CausalLM) -> None:
+    """Add the updates to the weights for good; afterwards the backbone is a frozen, ordinary one."""
+    _require_lora(backbone)
+    backbone.model = backbone.model.merge_and_unload()  # type: ignore[operator]
+    backbone.model.requires_grad_(requires_grad=False)
+    backbone.has_lora = False
+    backbone.eval()
+
+
+def _require_lora(backbone: CausalLM) -> None:
+    if not backbone.has_lora:
+        raise InputError("The backbone has no LoRA.", hint="Set adaptation: lora.")

@@ -1,0 +1,97 @@
+"""Keys and values of prompt prefixes, computed once for a frozen backbone.
+
+What stands before the pseudo tokens never changes while the backbone is frozen. In the paper layout
+it is the same few tokens for every sample; in the late layout it is a sample's whole text, whose keys
+and values are kept from epoch to epoch as far as memory allows. Entries are never evicted: an epoch
+visits every sample once, so keeping the first ones gives the best hit rate a cache of that size can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import DynamicCache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixStates:
+    """Keys and values of a batch of prefixes.
+
+    Attributes:
+        states: For each layer, keys and values [2, B, heads, P, head width]; right-padded.
+        lengths: Tokens of each prefix (B).
+    """
+
+    states: Sequence[Tensor]
+    lengths: Tensor
+
+    @property
+    def width(self) -> int:
+        """P, the longest prefix of the batch."""
+        return int(self.states[0].shape[-2])
+
+    def to_cache(self) -> DynamicCache:
+        """A cache of transformers' that holds them and can grow without changing them."""
+        return DynamicCache([(layer[0], layer[1]) for layer in self.states])
+
+
+class PrefixCache:
+    """Computes prefixes through a function and keeps them up to a number of bytes.
+
+    Args:
+        compute: Ragged token ids to per-sample keys and values, each [layers, 2, heads, T, width].
+        budget_bytes: How much may be kept.
+    """
+
+    def __init__(self, compute: Callable[[Sequence[tuple[int, ...]]], list[Tensor]], budget_bytes: int) -> None:
+        self._compute = compute
+        self._budget_bytes = budget_bytes
+        self._kept: dict[tuple[int, ...], Tensor] = {}
+        self.num_bytes = 0
+        self.num_hits = 0
+        self.num_misses = 0
+
+    def get(self, prefixes: Sequence[Sequence[int]]) -> PrefixStates:
+        """Keys and values of a batch of prefixes, each at least one token long."""
+        keys = [tuple(prefix) for prefix in prefixes]
+        found = {key: self._kept[key] for key in dict.fromkeys(keys) if key in self._kept}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        self.num_hits += len(keys) - len(missing)
+        self.num_misses += len(missing)
+        if missing:
+            for key, states in zip(missing, self._compute(missing), strict=True):
+                found[key] = states
+                self._keep(key, states)
+        return _stack([found[key] for key in keys])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+        self.num_bytes = 0
+
+    def _keep(self, key: tuple[int, ...], states: Tensor) -> None:
+        size = states.numel() * states.element_size()
+        if self.num_bytes + size <= self._budget_bytes:
+            self._kept[key] = states.clone()
+            self.num_bytes += size
+
+
+def _stack(samples: Sequence[Tensor]) -> PrefixStates:
+    """Per-sample states [layers, 2, heads, T, width] to one right-padded batch."""
+    first = samples[0]
+    lengths = torch.tensor([sample.shape[-2] for sample in samples], device=first.device)
+    if all(sample is first for sample in samples):
+        batch = first[:, :, None].expand(-1, -1, len(samples), -1, -1, -1)
+        return PrefixStates(batch.unbind(0), lengths)
+    layers, _, heads, _, width = first.shape
+    batch = first.new_zeros(layers, 2, len(samples), heads, int(lengths.max()), width)
+    for index, sample in enumerate(samples):
+        batch[:, :, index, :, : sample.shape[-2]] = sample
+    return PrefixStates(batch.unbind(0), lengths)

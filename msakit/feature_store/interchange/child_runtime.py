@@ -6,7 +6,9 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
+ALIGNMENT = 64
 _LIMIT_NAMES = {
     "memory_bytes": "RLIMIT_AS",
     "cpu_s": "RLIMIT_CPU",
@@ -33,6 +35,14 @@ def apply_limits(limits: dict[str, int]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, _LIMIT_NAMES[name]), (value, value))
+
+
+def append_bytes(blob: BinaryIO, payload: bytes | bytearray | memoryview) -> int:
+    """Append array bytes to the blob at an aligned offset, which is returned."""
+    blob.write(b"\0" * (-blob.tell() % ALIGNMENT))
+    offset = blob.tell()
+    blob.write(payload)
+    return offset
 
 
 def run_child(work: Callable[[Path, Path], None]) -> None:

@@ -22,7 +22,7 @@ class Span:
 
     `verdict` is "full" (nothing to cut), "back" or "front" (side of the padding cut away), "absent" (nothing
     but zeros and a length of at most 1: a missing modality), "disagree" (frames outside the stated length are
-    not zero, so all are kept) or "longer" (the stated length exceeds the stored frames, which were cut earlier).
+    not zero, so all are kept) or "longer" (the stated length exceeds the stored frames, cut earlier on).
     """
 
     start: int

@@ -15,13 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from msakit.feature_store.interchange.child_runtime import ChildFailure, run_child
+from msakit.feature_store.interchange.child_runtime import ChildFailure, append_bytes, run_child
 
 MAX_DEPTH = 32
 MAX_NODES = 20_000_000
 MAX_DIMENSIONS = 8
 MAX_INT_BITS = 64
-ALIGNMENT = 64
 DTYPE_CODE = re.compile(r"(?:[biu][1248]|f[248]|b1|[SU][0-9]{1,9})\Z")
 
 
@@ -240,9 +239,7 @@ class TreeWriter:
             return {"objects": values, "shape": list(record.shape), "fortran": record.fortran}
         key = id(record.payload)
         if key not in self._written:
-            self._blob.write(b"\0" * (-self._blob.tell() % ALIGNMENT))
-            self._written[key] = self._blob.tell()
-            self._blob.write(record.payload)
+            self._written[key] = append_bytes(self._blob, record.payload)
         return {
             "array": self._written[key],
             "dtype": record.dtype.code,

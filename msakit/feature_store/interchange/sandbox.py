@@ -143,7 +143,16 @@ def load_pickle(path: Path, spool: Path, limits: SandboxLimits | None = None) ->
         StoreError: not a pickle, torn, foreign (names the offending global) or too large for the limits.
     """
     check_is_pickle(path)
-    run_sandboxed(_PICKLE_CHILD, path, spool, limits)
+    return load_sandboxed(_PICKLE_CHILD, path, spool, limits)
+
+
+def load_sandboxed(module: str, path: Path, spool: Path, limits: SandboxLimits | None = None) -> object:
+    """Plain containers that a child module leaves in `spool` for `path`; arrays are read-only maps.
+
+    Raises:
+        StoreError: see `run_sandboxed`.
+    """
+    run_sandboxed(module, path, spool, limits)
     try:
         tree = json.loads((spool / "tree.json").read_text(encoding="utf-8"))
         return _TreeReader(spool / "arrays.bin").decode(tree)

@@ -1,0 +1,270 @@
+"""Reading padded batches straight from the page cache (docs/format.md, "Reading").
+
+No HDF5 handle is kept: values are mapped by offset, after their bounds are checked, so a reader may be forked
+and pickled, and readers of any number of processes share the same memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from msakit.feature_store.catalog import Catalog
+from msakit.feature_store.dtypes import Array, bfloat16_to_float32, count_nonfinite, decode_float32, storage_dtype
+from msakit.feature_store.errors import StoreCorruptError, StoreError, StoreFormatError
+from msakit.feature_store.files import read_exactly
+from msakit.feature_store.table import FeatureColumn
+
+Verify = Literal["first", "always", "never"]
+ReadMode = Literal["mmap", "pread", "ram"]
+Int64 = npt.NDArray[np.int64]
+Rows = Sequence[int] | Int64
+
+
+@dataclass(frozen=True)
+class PaddedBatch:
+    """A batch of ragged sequences.
+
+    Attributes:
+        values: float32 [B, Tmax, D], zero behind each sequence's end.
+        lengths: int64 [B]; 0 for a sample that is absent or empty.
+        present: bool [B]; False where the sample has no features of this modality at all.
+    """
+
+    values: npt.NDArray[np.float32]
+    lengths: Int64
+    present: npt.NDArray[np.bool_]
+
+
+class FeatureReader:
+    """Reads the features of one modality for the rows of one table, as of the moment it was made.
+
+    Attributes:
+        modality: name of the modality.
+        width: features per frame (D).
+        dtype: storage type; batches are float32 whatever it is.
+        frame_shift_s: seconds between frames, or None.
+        lengths: frames per table row, int64 [N]; 0 where absent.
+        present: whether the row has features, bool [N].
+    """
+
+    def __init__(
+        self, catalog: Catalog, column: FeatureColumn, *, verify: Verify = "first", io: ReadMode = "mmap"
+    ) -> None:
+        feature_set = catalog.feature_set
+        self.modality, self.width, self.dtype = feature_set.modality, feature_set.width, feature_set.dtype
+        self.frame_shift_s = feature_set.frame_shift_s
+        self.verify, self.io = verify, io
+        rows = catalog.find(column.keys)
+        missing = np.flatnonzero(column.present & (rows < 0))
+        if len(missing):
+            raise StoreError(
+                f"{len(missing)} samples of the table have no {self.modality} features in feature set "
+                f"{feature_set.fingerprint} (the first is row {missing[0]})",
+                "Extract or import them again, or run `msakit store validate`.",
+            )
+        self.present: npt.NDArray[np.bool_] = column.present & (rows >= 0)
+        rows = np.where(self.present, rows, 0)
+        place = catalog.places[self.modality]
+        self._keys = column.keys
+        self._paths = [ref.path for ref in catalog.shards]
+        self._sizes = [ref.num_bytes for ref in catalog.shards]
+        empty = len(catalog) == 0
+        self._shard = np.zeros(len(rows), np.int32) if empty else catalog.shard[rows]
+        self._start = np.zeros(len(rows), np.int64) if empty else place.start[rows]
+        self._hashes = np.zeros(len(rows), np.uint64) if empty else place.hashes[rows]
+        lengths = np.zeros(len(rows), np.int64) if empty else place.length[rows].astype(np.int64)
+        self.lengths: Int64 = np.where(self.present, lengths, 0)
+        self._row_bytes = self.width * storage_dtype(self.dtype).itemsize
+        self._check_bounds()
+        self._verified = ~self.present | (self.lengths == 0) if verify == "first" else np.ones(len(rows), bool)
+        self._touched = np.zeros(len(rows), bool)
+        self._maps: dict[int, Array] = {}
+        self._ram: dict[int, Array] = {}
+        if io == "ram":
+            self._ram = {row: self._pread(row) for row in range(len(rows))}
+
+    def __len__(self) -> int:
+        """Number of table rows (N)."""
+        return len(self.lengths)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the maps behind: another process makes its own."""
+        return self.__dict__ | {"_maps": {}}
+
+    def read(self, rows: Rows, out: npt.NDArray[np.float32] | None = None) -> PaddedBatch:
+        """Read rows into a padded batch.
+
+        Args:
+            rows: table rows, in the batch's order.
+            out: float32 buffer [>= B, >= Tmax, D] to fill instead of a new one (for instance pinned memory);
+                the batch is then a view of it, valid until the next use of the buffer.
+
+        Returns:
+            The batch; Tmax is the longest length, at least 1.
+
+        Raises:
+            StoreCorruptError: naming the sample whose bytes do not match their checksum.
+            StoreError: when `out` is too small.
+        """
+        index = np.asarray(rows, np.int64)
+        lengths = self.lengths[index]
+        num_frames = max(1, int(lengths.max(initial=0)))
+        values = self._buffer(out, len(index), num_frames)
+        self._check_content(index)
+        widen = self.dtype == "bfloat16"
+        for place, (row, length) in enumerate(zip(index.tolist(), lengths.tolist(), strict=True)):
+            target = values[place]
+            if length:
+                stored = self.view(row)
+                target[:length] = bfloat16_to_float32(stored) if widen else stored
+            target[length:] = 0.0
+        return PaddedBatch(values, lengths, self.present[index])
+
+    def read_one(self, row: int) -> npt.NDArray[np.float32]:
+        """Read one row as float32 [T, D] (a copy)."""
+        self._check_content(np.array([row], np.int64))
+        return np.array(decode_float32(self.view(row), self.dtype), np.float32)
+
+    def view(self, row: int) -> Array:
+        """Return the stored values of a row [T, D], read-only, unverified; bfloat16 as bit patterns."""
+        if self.io == "ram":
+            return self._ram[row]
+        if self.io == "pread":
+            return self._pread(row)
+        shard = int(self._shard[row])
+        mapped = self._maps.get(shard)
+        if mapped is None:
+            mapped = self._map(shard)
+        start, length = int(self._start[row]), int(self.lengths[row])
+        return np.ndarray((length, self.width), storage_dtype(self.dtype), mapped, start)
+
+    def count_nonfinite(self, rows: Rows | None = None) -> Int64:
+        """Count NaN and infinities per row, int64 [len(rows)]; reads the values."""
+        index = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
+        return np.array(
+            [count_nonfinite(self.view(row), self.dtype) if self.lengths[row] else 0 for row in index.tolist()],
+            np.int64,
+        )
+
+    def prefetch(self, rows: Rows) -> None:
+        """Ask the system to bring rows into memory; does nothing for rows that probably are there.
+
+        Rows never touched by this reader are asked for. Of the others one is probed: if it left the memory
+        (the store is larger than it), the rest are asked for too.
+        """
+        if self.io != "mmap":
+            return
+        index = np.asarray(rows, np.int64)
+        index = index[self.lengths[index] > 0]
+        fresh = ~self._touched[index]
+        self._touched[index] = True
+        wanted = index if len(index) and not fresh.all() and self._evicted(int(index[~fresh][0])) else index[fresh]
+        for row in wanted.tolist():
+            shard = int(self._shard[row])
+            mapped = self._maps[shard] if shard in self._maps else self._map(shard)
+            begin = int(self._start[row]) & ~(mmap.PAGESIZE - 1)
+            stop = int(self._start[row] + self.lengths[row] * self._row_bytes)
+            base = mapped.base
+            if isinstance(base, mmap.mmap):
+                base.madvise(mmap.MADV_WILLNEED, begin, stop - begin)
+
+    def _buffer(
+        self, out: npt.NDArray[np.float32] | None, num_rows: int, num_frames: int
+    ) -> npt.NDArray[np.float32]:
+        if out is None:
+            return np.empty((num_rows, num_frames, self.width), np.float32)
+        if out.dtype != np.float32 or out.ndim != 3 or out.shape[2] != self.width:
+            raise StoreError(f"out is {out.dtype}{list(out.shape)}", f"Pass float32 [B, T, {self.width}].")
+        if out.shape[0] < num_rows or out.shape[1] < num_frames:
+            raise StoreError(
+                f"out {list(out.shape)} is smaller than the batch [{num_rows}, {num_frames}, {self.width}]",
+                "Size it by reader.lengths.max().",
+            )
+        return out[:num_rows, :num_frames]
+
+    def _check_content(self, index: Int64) -> None:
+        if self.verify == "never":
+            return
+        pending = index if self.verify == "always" else index[~self._verified[index]]
+        for row in pending.tolist():
+            if self.lengths[row] and xxhash.xxh3_64_intdigest(self.view(row)) != int(self._hashes[row]):
+                raise StoreCorruptError(
+                    f"{self._paths[int(self._shard[row])]}: sample {self._keys[row].tobytes().hex()} (table row {row}) "
+                    "does not match its checksum",
+                    "Run `msakit store validate --repair`, then extract or import what it lists.",
+                )
+        self._verified[pending] = True
+
+    def _check_bounds(self) -> None:
+        # The catalog is derived data: never map on its word alone.
+        if not len(self.lengths) or not self._paths:
+            return
+        stops = self._start + self.lengths * self._row_bytes
+        sizes = np.array(self._sizes, np.int64)[self._shard]
+        if np.any((self.lengths > 0) & ((self._start <= 0) | (stops > sizes))):
+            raise StoreFormatError(
+                f"{self._paths[0].parent}: the catalog places samples outside their shard",
+                "Delete the catalog folder; it is rebuilt.",
+            )
+
+    def _map(self, shard: int) -> Array:
+        path = self._paths[shard]
+        fd = self._open(path, self._sizes[shard])
+        try:
+            mapped = mmap.mmap(fd, self._sizes[shard], prot=mmap.PROT_READ)
+        finally:
+            os.close(fd)
+        # Without this the kernel reads ahead megabytes around every random sample.
+        mapped.madvise(mmap.MADV_RANDOM)
+        view = np.frombuffer(mapped, np.uint8)
+        self._maps[shard] = view
+        return view
+
+    def _pread(self, row: int) -> Array:
+        length = int(self.lengths[row])
+        if not length:
+            return np.zeros((0, self.width), storage_dtype(self.dtype))
+        shard = int(self._shard[row])
+        fd = self._open(self._paths[shard], self._sizes[shard])
+        try:
+            data = read_exactly(fd, length * self._row_bytes, int(self._start[row]))
+        finally:
+            os.close(fd)
+        return np.frombuffer(data, storage_dtype(self.dtype)).reshape(length, self.width)
+
+    @staticmethod
+    def _open(path: Path, num_bytes: int) -> int:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StoreError(
+                f"cannot open {path}: {error.strerror}", "The store changed; make a new reader (store.refresh())."
+            ) from error
+        if os.fstat(fd).st_size != num_bytes:
+            os.close(fd)
+            raise StoreFormatError(f"{path} changed its size since the store was opened", "Open the store again.")
+        return fd
+
+    def _evicted(self, row: int) -> bool:
+        shard = int(self._shard[row])
+        if shard not in self._maps:
+            return True
+        middle = int(self._start[row]) + int(self.lengths[row]) * self._row_bytes // 2
+        address = self._maps[shard].ctypes.data + (middle & ~(mmap.PAGESIZE - 1))
+        state = ctypes.c_ubyte(1)
+        _mincore()(ctypes.c_void_p(address), ctypes.c_size_t(1), ctypes.byref(state))
+        return not state.value & 1
+
+
+def _mincore() -> Any:  # noqa: ANN401 - a C function
+    return ctypes.CDLL(None).mincore

@@ -31,6 +31,7 @@ class Metric:
         higher_is_better: None for what is neither good nor bad (the share of zeros).
         function: (predictions [N], labels [N]) -> value.
         summary: What it counts, in one sentence.
+        percent: Whether tables show it as a percentage; the value itself is a share all the same.
     """
 
     name: str
@@ -38,6 +39,11 @@ class Metric:
     higher_is_better: bool | None
     function: Score
     summary: str
+    percent: bool = True
+
+    def show(self, value: float) -> str:
+        """The value as tables show it: percentages to two decimals, errors and correlations to four."""
+        return "-" if np.isnan(value) else f"{100 * value:.2f}" if self.percent else f"{value:.4f}"
 
 
 def _classed(split: Split, score: ClassScore) -> Score:
@@ -100,9 +106,21 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
     # Agrees with MetricsTop.__eval_mosei_regression of MSE-Adapter (utils/metricsTop.py), which is MMSA's.
     "mosei": (
         Metric(
-            "mae", "MAE", False, scores.mean_absolute_error, "Mean absolute error, predictions not clipped."
+            "mae",
+            "MAE",
+            False,
+            scores.mean_absolute_error,
+            "Mean absolute error, predictions not clipped.",
+            percent=False,
         ),
-        Metric("corr", "Corr", True, scores.pearson_correlation, "Pearson's r, predictions not clipped."),
+        Metric(
+            "corr",
+            "Corr",
+            True,
+            scores.pearson_correlation,
+            "Pearson's r, predictions not clipped.",
+            percent=False,
+        ),
         Metric(
             "acc7",
             "Acc-7",
@@ -162,6 +180,7 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
             False,
             _clipped(scores.mean_absolute_error),
             "Mean absolute error after clipping both sides to [-1, 1].",
+            percent=False,
         ),
         Metric(
             "corr",
@@ -169,9 +188,15 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
             True,
             _clipped(scores.pearson_correlation),
             "Pearson's r after clipping both sides to [-1, 1].",
+            percent=False,
         ),
         Metric(
-            "r2", "R2", True, _clipped(scores.r_squared), "R squared after clipping both sides to [-1, 1]."
+            "r2",
+            "R2",
+            True,
+            _clipped(scores.r_squared),
+            "R squared after clipping both sides to [-1, 1].",
+            percent=False,
         ),
         Metric(
             "acc2",

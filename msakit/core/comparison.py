@@ -123,7 +123,7 @@ def compare_groups(
         metric_names: Metrics to show and to test; none means all are shown and the validation metric tested.
         published: Published test results to stand beside them; those of other datasets are left out.
         num_resamples: Resamples of the bootstrap; 0 leaves the differences out.
-        advance: Called after every tested metric of every group (for a progress bar).
+        advance: Called `num_resamples` times for every tested metric of every group (for a progress bar).
 
     Raises:
         InputError: The groups are of different datasets.
@@ -164,8 +164,8 @@ def paired_bootstrap(
     statistic: Callable[[NDArray[np.int64]], float],
     num_samples: int,
     num_resamples: int,
-) -> tuple[float, float, float]:
-    """The 95 % percentile interval of a difference and its two-sided p value.
+) -> tuple[float, float, float, float]:
+    """A difference, the two ends of its 95 % percentile interval and its two-sided p value.
 
     The p value is the share of resamples whose difference lies at least as far from the observed one
     as the observed one from zero (Efron and Tibshirani 1993, chapter 16), counting the observation
@@ -183,11 +183,11 @@ def paired_bootstrap(
     )
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(observed) or not drawn.size:
-        return (float("nan"),) * 3
+        return observed, float("nan"), float("nan"), float("nan")
     low, high = np.percentile(drawn, [2.5, 97.5])
     # Differences of sums taken in another order are equal only up to rounding.
     extreme = np.abs(drawn - observed) >= abs(observed) - 1e-12
-    return float(low), float(high), float((1 + extreme.sum()) / (1 + drawn.size))
+    return observed, float(low), float(high), float((1 + extreme.sum()) / (1 + drawn.size))
 
 
 def distinct_names(groups: Sequence[RunGroup]) -> list[str]:
@@ -255,12 +255,10 @@ def _test(
         return None
 
     def difference(chosen: NDArray[np.int64]) -> float:
+        advance()
         return side.mean(metric, chosen) - reference.mean(metric, chosen)
 
-    num_samples = len(side.labels)
-    low, high, p_value = paired_bootstrap(difference, num_samples, num_resamples)
-    advance()
-    observed = difference(np.arange(num_samples))
+    observed, low, high, p_value = paired_bootstrap(difference, len(side.labels), num_resamples)
     return Difference(name, reference_name, metric.name, observed, low, high, p_value)
 
 

@@ -15,7 +15,6 @@ from scipy import stats
 
 from msakit.core.comparison import (
     Comparison,
-    RunGroup,
     compare_groups,
     distinct_names,
     paired_bootstrap,
@@ -23,7 +22,7 @@ from msakit.core.comparison import (
 from msakit.core.comparison_tables import FORMATS, is_best, to_csv, to_json, to_latex, to_markdown
 from msakit.core.errors import DataError, InputError, UnknownNameError
 from msakit.core.metrics import compute_metrics
-from msakit.core.results import load_group
+from msakit.core.results import RunGroup, load_group
 from msakit.core.specs import PublishedResult
 
 LABELS = [2.0, -1.0, 0.5, -2.5, 1.5, -0.5, 3.0, 0.0]
@@ -90,7 +89,8 @@ def test_the_difference_is_of_seed_means_and_its_interval_holds_it(comparison: C
 
 def test_bootstrap_of_a_mean_agrees_with_theory() -> None:
     values = np.random.default_rng(3).normal(0.1, 1.0, 400)
-    low, high, p_value = paired_bootstrap(lambda chosen: float(values[chosen].mean()), 400, 4000)
+    observed, low, high, p_value = paired_bootstrap(lambda chosen: float(values[chosen].mean()), 400, 4000)
+    assert observed == values.mean()
     error = values.std() / 20
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)

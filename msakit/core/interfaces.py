@@ -12,17 +12,20 @@ trainable parameter; the same seed gives the same result.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Sequence as Seq
+    from pathlib import Path
 
+    import torch
     from torch import Tensor
 
     from msakit.core.answers import AnswerTrie
     from msakit.core.media import FeatureArray, MediaClip
     from msakit.core.prompt import Prompt
+    from msakit.core.specs import BackboneSpec
     from msakit.core.tensors import Encoded, Fused, Sequence
 
 
@@ -96,7 +99,16 @@ class Backbone(Protocol):
     """A causal language model, frozen or LoRA-tuned, that reads prompts with pseudo tokens in them."""
 
     hidden_size: int
-    num_layers: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        ...
+
+    @property
+    def end_id(self) -> int | None:
+        """The token that ends an answer where one answer begins another."""
+        ...
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a piece of text, without any special token."""
@@ -128,4 +140,40 @@ class Backbone(Protocol):
 
     def generate(self, prompt: Prompt, max_new_tokens: int) -> list[list[int]]:
         """Greedy continuation of each prompt, new tokens only."""
+        ...
+
+    def save_adaptation(self, folder: Path) -> None:
+        """Save what was trained of the backbone itself; a frozen one saves nothing."""
+        ...
+
+    def load_adaptation(self, folder: Path) -> None:
+        """Load what `save_adaptation` saved; a frozen one loads nothing.
+
+        Raises:
+            InputError: The folder does not hold what this backbone needs.
+        """
+        ...
+
+
+@runtime_checkable
+class BackboneFacts(Protocol):
+    """The size of a backbone, known without its weights."""
+
+    hidden_size: int
+    num_layers: int
+    num_parameters: int
+    num_trainable: int
+    weight_bytes: int
+
+
+@runtime_checkable
+class BackboneLoader(Protocol):
+    """What a component of kind backbone is: a way to load the models its descriptors name."""
+
+    def load(self, spec: BackboneSpec, settings: Any) -> Backbone:
+        """The model with its weights, on its device, adapted as the settings say."""
+        ...
+
+    def measure(self, spec: BackboneSpec, settings: Any) -> BackboneFacts:
+        """Its size, exactly, from architecture facts alone."""
         ...

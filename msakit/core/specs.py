@@ -76,6 +76,7 @@ class ComponentSpec:
                 msg = f"{self.name}: {label} '{path}' is not of the form module:Class"
                 raise ValueError(msg)
         object.__setattr__(self, "kind", Kind(self.kind))
+        object.__setattr__(self, "capabilities", frozenset(self.capabilities))
         object.__setattr__(self, "short", self.short or self.name.partition(".")[2])
 
     @property
@@ -92,10 +93,12 @@ class ComponentSpec:
             return {}
         if self.pattern is None:
             return None
-        keys = _PATTERN_FIELD.findall(self.pattern)
-        expression = _PATTERN_FIELD.sub(lambda found: rf"(?P<{found[1]}>[0-9]+)", re.escape(self.pattern).replace(r"\{", "{").replace(r"\}", "}"))
+        pieces = _PATTERN_FIELD.split(self.pattern)  # literal, field, literal, ...
+        expression = "".join(
+            rf"(?P<{piece}>[0-9]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
+        )
         found = re.fullmatch(expression, name)
-        return {key: int(found[key]) for key in keys} if found else None
+        return {key: int(count) for key, count in found.groupdict().items()} if found else None
 
 
 def _freeze(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -170,3 +173,42 @@ class Finding:
     message: str
     remedy: str = ""
     fatal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeSpec:
+    """A paper's system on one dataset and one backbone, with its published settings.
+
+    Attributes:
+        name: What users type (`mse-adapter`).
+        pipeline: The settings, as a pipeline file has them.
+        source: Where the settings are published.
+        note: What is published and what is our reading.
+    """
+
+    name: str
+    dataset: str
+    backbone: str
+    pipeline: Mapping[str, Any]
+    source: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedResult:
+    """A result somebody published, for comparison.
+
+    Attributes:
+        system: The recipe or method it is about.
+        metrics: Metric name to value, in msakit's units (shares, not percent).
+        source: Where it is published.
+        confidence: How sure we are of the number and of what it measures.
+    """
+
+    system: str
+    dataset: str
+    metrics: Mapping[str, float]
+    source: str
+    confidence: str
+    backbone: str = ""
+    note: str = ""

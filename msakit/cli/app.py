@@ -1,0 +1,52 @@
+"""The `msakit` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import msakit
+from msakit.cli.context import options
+from msakit.cli.lazy import LazyGroup
+
+app = typer.Typer(
+    cls=LazyGroup,
+    help="Teach a large language model to hear and see: multimodal sentiment analysis and emotion recognition.",
+    epilog="Start with: msakit quickstart",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"msakit {msakit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    *,
+    registry: Annotated[
+        list[Path] | None, typer.Option(help="A registry.yaml that wins over all others; may be repeated.")
+    ] = None,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="A Python file to load as a plugin; may be repeated.")
+    ] = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error came from.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda value: _show_version(wanted=value), is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Remember the options that stand before the command."""
+    options.registry_files = list(registry or ())
+    options.plugin_files = list(plugin or ())
+    options.traceback = traceback
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="msakit")

@@ -1,0 +1,139 @@
+"""`msakit components`: what can be named."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from msakit.cli.context import options
+from msakit.cli.render import print_json, print_table
+from msakit.core.errors import MsakitError, UnknownNameError
+from msakit.core.specs import Kind
+
+if TYPE_CHECKING:
+    from msakit.core.registry import Registry
+    from msakit.core.specs import BackboneSpec, ComponentSpec, DatasetSpec, RecipeSpec
+
+app = typer.Typer(no_args_is_help=True, help="List and show what can be named.")
+
+SECTIONS = (*(kind.value for kind in Kind), "dataset", "recipe")
+
+
+@app.command("list", epilog="Example: msakit components list fuser")
+def list_components(
+    section: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(SECTIONS)}.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List components, backbones, datasets and recipes."""
+    if section is not None and section not in SECTIONS:
+        raise UnknownNameError("section", section, SECTIONS)
+    rows = [row for row in _rows(options.registry()) if section in (None, row["kind"])]
+    if as_json:
+        print_json(rows)
+        return
+    print_table("", ("kind", "name", "full name", "summary"), [tuple(row.values()) for row in rows])
+
+
+def _rows(registry: Registry) -> list[dict[str, str]]:
+    rows = [
+        _row(spec.kind.value, spec.pattern or spec.short, spec.full_name, spec.summary)
+        for spec in registry.components()
+        if spec.kind != Kind.BACKBONE
+    ]
+    rows += [_row("backbone", b.name, b.target, b.summary or _origin(b)) for b in registry.backbones()]
+    rows += [_row("dataset", d.name, d.task, d.summary) for d in registry.datasets()]
+    rows += [_row("recipe", r.name, f"{r.dataset} on {r.backbone}", r.source) for r in registry.recipes()]
+    return sorted(rows, key=lambda row: SECTIONS.index(row["kind"]))
+
+
+def _row(kind: str, name: str, full_name: str, summary: str) -> dict[str, str]:
+    return {"kind": kind, "name": name, "full_name": full_name, "summary": summary}
+
+
+def _origin(backbone: BackboneSpec) -> str:
+    return str(backbone.weights.get("repository", ""))
+
+
+@app.command("show", epilog="Example: msakit components show tgm")
+def show(
+    name: Annotated[str, typer.Argument(help="A short or full name, of any kind.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show everything about one name: source, settings with defaults, and which layer defines it."""
+    registry = options.registry()
+    found = [description for description in _descriptions(registry, name) if description]
+    if not found:
+        raise UnknownNameError("name", name, (row["name"] for row in _rows(registry)), command="msakit components list")
+    if as_json:
+        print_json(found if len(found) > 1 else found[0])
+        return
+    for description in found:
+        settings = description.pop("settings", {})
+        print_table("", ("", ""), [(key, _shown(value)) for key, value in description.items() if value])
+        if settings:
+            rows = [(key, _shown(s["default"]), s["type"], s["description"]) for key, s in settings.items()]
+            print_table("\nSettings", ("setting", "default", "type", "meaning"), rows)
+
+
+def _descriptions(registry: Registry, name: str) -> list[dict[str, Any]]:
+    found = [_component(registry, spec) for spec in registry.components() if spec.match(name) is not None]
+    described: list[list[BackboneSpec] | list[DatasetSpec] | list[RecipeSpec]] = [
+        registry.backbones(), registry.datasets(), registry.recipes(),
+    ]
+    for kind, specs in zip(("backbone", "dataset", "recipe"), described, strict=True):
+        for spec in specs:
+            if spec.name == name:
+                fields = {field: getattr(spec, field) for field in spec.__dataclass_fields__ if field != "name"}
+                found.append({"kind": kind, "name": name, **fields})
+    return found
+
+
+def _component(registry: Registry, spec: ComponentSpec) -> dict[str, Any]:
+    source = spec.source
+    return {
+        "kind": spec.kind.value,
+        "name": spec.pattern or spec.short,
+        "full name": spec.full_name,
+        "summary": spec.summary,
+        "paper": source.paper,
+        "url": source.url,
+        "code": source.code,
+        "note": source.note,
+        "class": spec.target,
+        "capabilities": sorted(spec.capabilities),
+        "needs extra": spec.extra,
+        "defined in": registry.origins(spec)[-1],
+        "file": _file_of(registry, spec),
+        "settings": _settings(registry, spec),
+    }
+
+
+def _file_of(registry: Registry, spec: ComponentSpec) -> str:
+    """File and line of the component's configuration, which can be found without importing torch."""
+    try:
+        config = registry.load_config_class(spec)
+        return f"{inspect.getsourcefile(config)}:{inspect.getsourcelines(config)[1]}"
+    except (MsakitError, OSError, TypeError):
+        return ""
+
+
+def _settings(registry: Registry, spec: ComponentSpec) -> dict[str, Any]:
+    fields = registry.load_config_class(spec).model_fields
+    return {
+        name: {
+            "default": None if field.is_required() else field.get_default(call_default_factory=True),
+            "type": str(getattr(field.annotation, "__name__", field.annotation)).replace("typing.", ""),
+            "description": field.description or "",
+        }
+        for name, field in fields.items()
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list | tuple) and not value:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,28 @@
+"""Options that stand before the command, and the registry they lead to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from msakit.core.registry import Registry
+
+
+@dataclass
+class Options:
+    """What was given before the command."""
+
+    registry_files: list[Path] = field(default_factory=list)
+    plugin_files: list[Path] = field(default_factory=list)
+    traceback: bool = False
+
+    def registry(self) -> Registry:
+        """Every name these options lead to."""
+        from msakit.core.registry import load_registry
+
+        return load_registry(self.registry_files, self.plugin_files)
+
+
+options = Options()

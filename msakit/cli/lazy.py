@@ -1,0 +1,82 @@
+"""A command group that lists commands without importing them."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from importlib.metadata import entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from msakit.cli.context import options
+from msakit.cli.render import print_error
+from msakit.core.errors import MsakitError, PluginError
+from msakit.feature_store.errors import StoreError
+
+PLUGIN_GROUP = "msakit.commands"
+INTERRUPTED = 130
+
+# name: (module that holds the Typer app `app`, one line for the listing)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "quickstart": ("msakit.cli.quickstart", "Train and evaluate on the shipped corpus and backbone."),
+    "build": ("msakit.cli.build", "Assemble a pipeline and count its parameters."),
+    "train": ("msakit.cli.train", "Train a pipeline."),
+    "evaluate": ("msakit.cli.evaluate", "Metrics and predictions of a trained run."),
+    "predict": ("msakit.cli.predict", "From media or stored samples to an answer."),
+    "compare": ("msakit.cli.compare", "Put runs side by side."),
+    "sweep": ("msakit.cli.sweep", "Run a grid of settings over seeds on the validation split."),
+    "report": ("msakit.cli.report", "Write an HTML report of a run."),
+    "extract": ("msakit.cli.extract", "Extract features from media into a store."),
+    "store": ("msakit.cli.store", "Create, fill, inspect and mend feature stores."),
+    "inspect": ("msakit.cli.inspect", "Look into prompts and pipelines."),
+    "components": ("msakit.cli.components", "List and show what can be named."),
+    "plugins": ("msakit.cli.plugins", "List, check and start plugins."),
+}
+
+
+def load_command(name: str) -> Any:
+    """Import a command and turn it into what Typer runs."""
+    if name in COMMANDS:
+        application = importlib.import_module(COMMANDS[name][0]).app
+    else:
+        entry = next(entry for entry in entry_points(group=PLUGIN_GROUP) if entry.name == name)
+        try:
+            application = entry.load()
+        except Exception as error:
+            msg = f"The command '{name}' of {entry.dist.name if entry.dist else 'a plugin'} cannot be loaded: {error}"
+            raise PluginError(msg) from error
+    command = typer.main.get_command(application)
+    command.name = name
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """Knows its commands by name; imports one when it is run. Turns user errors into exit codes."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (_, summary) in COMMANDS.items():
+            self.commands[name] = TyperCommand(name, help=summary)
+        for entry in entry_points(group=PLUGIN_GROUP):
+            origin = entry.dist.name if entry.dist else "a plugin"
+            self.commands.setdefault(entry.name, TyperCommand(entry.name, help=f"From the plugin {origin}."))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command named first in `args`, and import it."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load_command(str(name)), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run; what a user can act on is printed without a traceback and sets the exit code."""
+        try:
+            return super().invoke(ctx)
+        except (MsakitError, StoreError) as error:
+            if options.traceback:
+                traceback.print_exc()
+            print_error(error.message, error.hint)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            print_error("Interrupted.", "What is on disk is complete; the same command goes on from there.")
+            raise typer.Exit(INTERRUPTED) from error

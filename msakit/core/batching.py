@@ -1,0 +1,44 @@
+"""Which samples stand together in a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+POOL_BATCHES = 32
+
+
+def shuffled_batches(
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """Random batches of samples of similar length.
+
+    Samples are shuffled, sorted by length within pools of some batches, cut into batches, and the
+    batches shuffled. The same seed and epoch give the same batches, which is what makes resuming exact.
+
+    Args:
+        rows: [N] table rows.
+        lengths: [N] length of each row's sample, in any unit.
+        batch_size: Samples a batch; the last one may be smaller.
+        seed: The run's seed.
+        epoch: Counted from 0.
+    """
+    generator = np.random.default_rng((seed, epoch))
+    order = generator.permutation(len(rows))
+    pool = batch_size * POOL_BATCHES
+    pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+    ordered = [part[np.argsort(lengths[part], kind="stable")] for part in pools]
+    batches = [part[at : at + batch_size] for part in ordered for at in range(0, len(part), batch_size)]
+    return [rows[batches[index]] for index in generator.permutation(len(batches))]
+
+
+def sorted_batches(
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int
+) -> list[NDArray[np.int64]]:
+    """Batches for evaluation, longest first: what does not fit in memory fails at once."""
+    order = np.argsort(-lengths, kind="stable")
+    return [rows[order[at : at + batch_size]] for at in range(0, len(order), batch_size)]

@@ -1,0 +1,191 @@
+"""Media clips, and decoding them through PyAV.
+
+Time is counted from the start of the container, so that audio and video frames of the same second
+describe the same second even where a stream begins late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from msakit.core.errors import MediaError, MissingExtraError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SLACK_S = 1e-4  # container timestamps are rounded; a frame due now may be stamped a little later
+
+
+class NoStreamError(MediaError):
+    """A readable file without the stream asked for: the modality is absent, not damaged."""
+
+
+@dataclass(frozen=True)
+class MediaClip:
+    """A media file, or the part of it between two times.
+
+    Attributes:
+        path: The file.
+        clip_id: Its name in tables and messages.
+        text: What is said in it.
+        start_s: Where the clip starts in the file; None means its beginning.
+        end_s: Where it ends; None means the file's end.
+    """
+
+    path: Path
+    clip_id: str
+    text: str = ""
+    start_s: float | None = None
+    end_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a segment that is empty or reversed."""
+        start, end = self.start_s or 0.0, math.inf if self.end_s is None else self.end_s
+        if not 0 <= start < end:
+            msg = f"{self.clip_id}: the segment from {self.start_s} s to {self.end_s} s is empty"
+            raise MediaError(msg, hint="Give start_s >= 0 and end_s > start_s, in seconds.")
+
+
+@dataclass(frozen=True)
+class FeatureArray:
+    """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next."""
+
+    values: NDArray[np.float32]
+    frame_shift_s: float
+
+
+def decode_audio(clip: MediaClip, sample_rate_hz: int) -> NDArray[np.float32]:
+    """The clip's first audio stream as mono samples in [-1, 1], resampled.
+
+    Raises:
+        NoStreamError: The file has no audio.
+        MediaError: The file is missing, damaged, or has no samples in the segment.
+    """
+    start, end = clip.start_s or 0.0, clip.end_s
+    with _open(clip) as (av, container):
+        if not container.streams.audio:
+            raise NoStreamError(f"{clip.path}: no audio stream", hint="Leave audio out for this file.")
+        stream = container.streams.audio[0]
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate_hz)
+        pieces: list[NDArray[np.float32]] = []
+        first: float | None = None
+        for frame, time_s in _frames(container, stream, start, end):
+            first = time_s if first is None else first
+            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+        pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)] if first is not None else []
+    samples = np.concatenate(pieces) if pieces else np.empty(0, np.float32)
+    samples = _shift(samples, round(((first or 0.0) - start) * sample_rate_hz))
+    if end is not None:
+        samples = samples[: round((end - start) * sample_rate_hz)]
+    if not samples.size:
+        raise MediaError(f"{clip.path}: no audio between {start} s and {end or 'its end'}", hint=_RANGE_HINT)
+    return np.ascontiguousarray(samples, np.float32)
+
+
+def decode_frames(clip: MediaClip, fps: float) -> Iterator[NDArray[np.uint8]]:
+    """The clip's first video stream as upright RGB images [H, W, 3], `fps` a second.
+
+    Image k is what a viewer sees at `start_s + k / fps`: the last frame that began by then.
+
+    Raises:
+        NoStreamError: The file has no video.
+        MediaError: The file is missing, damaged, or has no frame in the segment.
+    """
+    start, end = clip.start_s or 0.0, clip.end_s
+    due = 0
+    shown: Any = None
+    with _open(clip) as (av, container):
+        cover = av.stream.Disposition.attached_pic
+        streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+        if not streams:
+            raise NoStreamError(f"{clip.path}: no video stream", hint="Leave vision out for this file.")
+        last_s = start
+        for frame, time_s in _frames(container, streams[0], start, end):
+            while shown is not None and start + due / fps < time_s - _SLACK_S:
+                yield _upright(shown)
+                due += 1
+            shown, last_s = frame, time_s
+        stop = last_s + 1 / float(streams[0].average_rate or fps)
+        stop = stop if end is None else min(stop, end)
+        while shown is not None and start + due / fps < stop - _SLACK_S:
+            yield _upright(shown)
+            due += 1
+    if not due:
+        raise MediaError(f"{clip.path}: no video between {start} s and {end or 'its end'}", hint=_RANGE_HINT)
+
+
+_RANGE_HINT = "Check start_s and end_s against the file's length."
+
+
+@contextmanager
+def _open(clip: MediaClip) -> Iterator[tuple[Any, Any]]:
+    """Yield PyAV and the opened container; what goes wrong inside while decoding becomes a MediaError."""
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("decoding media", "av", "extract") from error
+    if not clip.path.is_file():
+        raise MediaError(
+            f"{clip.path}: no such file", hint="Paths in a manifest are relative to the manifest."
+        )
+    try:
+        with av.open(str(clip.path)) as container:
+            yield av, container
+    except av.error.FFmpegError as error:
+        reason = error.strerror or type(error).__name__
+        raise MediaError(
+            f"{clip.path}: cannot be decoded ({reason})", hint="Is the file complete?"
+        ) from error
+
+
+def _frames(container: Any, stream: Any, start_s: float, end_s: float | None) -> Iterator[tuple[Any, float]]:
+    """Decoded frames of a stream that overlap the segment, with their times in seconds."""
+    stream.thread_type = (
+        "SLICE"  # frame threads would hold several frames more and cost start-up on short clips
+    )
+    origin = (container.start_time or 0) / 1_000_000
+    if start_s > 0:
+        container.seek(int((origin + start_s) * 1_000_000), backward=True)
+    period = _frame_period(stream)
+    pending: tuple[Any, float] | None = None
+    count = 0
+    for frame in container.decode(stream):
+        time_s = frame.time - origin if frame.time is not None else count * period
+        count += 1
+        if end_s is not None and time_s >= end_s:
+            break
+        if time_s <= start_s + _SLACK_S:
+            pending = (frame, time_s)  # the frame on show, or sounding, when the segment starts
+            continue
+        if pending is not None:
+            yield pending
+            pending = None
+        yield frame, time_s
+    if pending is not None:
+        yield pending
+
+
+def _frame_period(stream: Any) -> float:
+    if stream.type == "video":
+        return 1 / float(stream.average_rate or 25)
+    return float((stream.codec_context.frame_size or 1024) / stream.codec_context.sample_rate)
+
+
+def _upright(frame: Any) -> NDArray[np.uint8]:
+    """The image as it should be shown: telephones record sideways and note the rotation."""
+    turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+
+
+def _shift(samples: NDArray[np.float32], offset: int) -> NDArray[np.float32]:
+    """Samples that begin `offset` after the segment does: silence in front, or the surplus cut."""
+    if offset >= 0:
+        return np.concatenate([np.zeros(offset, np.float32), samples])
+    return samples[-offset:]

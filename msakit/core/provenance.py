@@ -1,0 +1,80 @@
+"""Where a run came from: versions, seed, data, hardware, the state of the working tree."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("msakit", "torch", "transformers", "peft", "accelerate", "numpy", "h5py")
+
+
+def collect(*, seed: int, data: dict[str, Any], command: list[str] | None = None) -> dict[str, Any]:
+    """Everything that could explain a different number.
+
+    Args:
+        seed: The run's seed.
+        data: What identifies the samples (store, dataset, table version, feature sets).
+        command: The command line; the current one by default.
+    """
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command or sys.argv,
+        "seed": seed,
+        "data": data,
+        "versions": {"python": platform.python_version(), **_package_versions()},
+        "hardware": hardware(),
+        "git": _git_state(Path.cwd()),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, accelerators."""
+    import torch
+
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processor": _processor_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerators": devices,
+    }
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _package_versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def _git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit and whether files differ from it, or None outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,210 @@
+"""What the commands do, as functions: train a run, load one, evaluate one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import set_seed
+
+from msakit.core import provenance
+from msakit.core.builder import build_pipeline, measure_backbone
+from msakit.core.config import parse_pipeline
+from msakit.core.evaluation import evaluate
+from msakit.core.metrics import baseline_metrics, validation_metric
+from msakit.core.predictions import write_predictions
+from msakit.core.resolution import resolve
+from msakit.core.run import Run
+from msakit.core.samples import Samples
+from msakit.core.training import Trainer
+from msakit.core.yaml_files import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from msakit.core.ablation import Ablation
+    from msakit.core.evaluation import Evaluation
+    from msakit.core.interfaces import Backbone
+    from msakit.core.pipeline import Pipeline
+    from msakit.core.registry import Registry
+    from msakit.core.resolution import ResolvedPipeline
+    from msakit.core.training import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """A run, its pipeline with the best weights in it, and what it resolved to."""
+
+    run: Run
+    resolved: ResolvedPipeline
+    pipeline: Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What to train, on what, and where to put it."""
+
+    resolved: ResolvedPipeline
+    store: Path
+    folder: Path
+    resume: bool = False
+    evaluate_on: tuple[str, ...] = ("valid", "test")
+
+
+def train_run(
+    plan: TrainingPlan,
+    registry: Registry,
+    *,
+    observers: Iterable[Observer] = (),
+    backbone: Backbone | None = None,
+) -> TrainedRun:
+    """Train a pipeline and evaluate its best checkpoint; everything lands in the run directory.
+
+    Raises:
+        DataError: The store does not hold what the pipeline needs.
+        InputError: The folder holds another run.
+    """
+    resolved, settings = plan.resolved, plan.resolved.config.training
+    samples = Samples.open(plan.store, resolved)
+    for split in ("train", "valid", *plan.evaluate_on):
+        samples.scan(samples.rows(split))
+    run = Run.create(plan.folder, resolved.as_yaml(), resume=plan.resume)
+    set_seed(settings.seed)
+    pipeline = build_pipeline(resolved, registry, widths=samples.widths, backbone=backbone)
+    _fit_scalers(pipeline, samples, resolved)
+    run.write_json("provenance.json", provenance.collect(seed=settings.seed, data=_identify(plan, samples)))
+    metric = validation_metric(resolved.dataset.metrics)
+    trainer = Trainer(pipeline, samples, settings, metric, run, observers)
+    if plan.resume:
+        trainer.resume()
+    progress = trainer.train()
+    run.load_adapter(pipeline)
+    trained = TrainedRun(run, resolved, pipeline)
+    facts = {
+        "timing": {"train_s": progress.seconds, "samples_per_s": progress.samples / max(progress.seconds, 1e-9)},
+        "training": {"best_epoch": progress.best_epoch, "epochs": progress.epoch, "stopped": progress.stopped},
+        "parameters": _count(pipeline, resolved, registry),
+    }
+    evaluate_run(trained, samples, plan.evaluate_on, facts=facts)
+    registry.manager.notify("msakit_run_finished", record=run.read_json("metrics.json"))
+    return trained
+
+
+def load_run(folder: Path, registry: Registry, *, backbone: Backbone | None = None) -> TrainedRun:
+    """Load a finished run with its best weights.
+
+    Raises:
+        InputError: The folder is not a run, or its files are damaged.
+    """
+    run = Run.open(folder)
+    config = parse_pipeline(read_yaml(run.pipeline_file), str(run.pipeline_file))
+    resolved = resolve(config, registry, source=str(run.pipeline_file))
+    pipeline = build_pipeline(resolved, registry, widths=run.widths(), backbone=backbone)
+    run.load_adapter(pipeline)
+    pipeline.eval()
+    return TrainedRun(run, resolved, pipeline)
+
+
+def evaluate_run(
+    trained: TrainedRun,
+    samples: Samples,
+    splits: Iterable[str],
+    *,
+    ablations: Sequence[Ablation] = (),
+    facts: dict[str, Any] | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Evaluate splits: predictions to disk first, metrics second.
+
+    Without ablations the metrics are merged into the run's metrics.json; with them, into
+    ablations.json under a name such as "test without audio (absent)".
+    """
+    run, resolved = trained.run, trained.resolved
+    samples.check_widths(run.widths())
+    suffix = "".join(f" without {a.modality} ({a.how})" for a in ablations)
+    results = {}
+    for split in splits:
+        outcome = _predict_split(trained, samples, split, ablations, on_batch)
+        name = f"{split}{suffix}"
+        write_predictions(run.folder / f"predictions.{_slug(name)}.csv", outcome, trained.pipeline.answers, resolved.dataset)
+        results[name] = {**outcome.metrics(resolved.dataset), "samples_per_s": len(outcome.ids) / outcome.seconds}
+    file = "ablations.json" if ablations else "metrics.json"
+    content = {**_header(resolved), **run.read_json(file), **(facts or {})}
+    content["splits"] = {**content.get("splits", {}), **results}
+    if not ablations:
+        content["baselines"] = {**content.get("baselines", {}), **_baselines(samples, splits, resolved)}
+    run.write_json(file, content)
+    return results
+
+
+def _predict_split(
+    trained: TrainedRun,
+    samples: Samples,
+    split: str,
+    ablations: Sequence[Ablation],
+    on_batch: Callable[[int], None] | None,
+) -> Evaluation:
+    config = trained.resolved.config
+    return evaluate(
+        trained.pipeline,
+        samples,
+        samples.rows(split),
+        config.training.evaluation_batch_size,
+        generate=config.answers.decode == "generate",
+        ablations=ablations,
+        on_batch=on_batch,
+    )
+
+
+def _slug(name: str) -> str:
+    return name.replace(" ", "-").replace("(", "").replace(")", "")
+
+
+def _header(resolved: ResolvedPipeline) -> dict[str, Any]:
+    dataset = resolved.dataset
+    return {
+        "seed": resolved.config.training.seed,
+        "dataset": dataset.name,
+        "task": dataset.task,
+        "family": dataset.metrics,
+        "label_names": list(dataset.labels),
+        "label_range": list(dataset.label_range) if dataset.label_range else None,
+    }
+
+
+def _baselines(samples: Samples, splits: Iterable[str], resolved: ResolvedPipeline) -> dict[str, Any]:
+    dataset = resolved.dataset
+    train = samples.labels(samples.rows("train"))
+    names = dataset.labels or None
+    return {
+        split: baseline_metrics(dataset.metrics, train, samples.labels(samples.rows(split)), label_names=names)
+        for split in splits
+    }
+
+
+def _fit_scalers(pipeline: Pipeline, samples: Samples, resolved: ResolvedPipeline) -> None:
+    if resolved.config.features.normalise == "none":
+        return
+    for name, scaler in pipeline.adapter.scalers.items():
+        statistics = samples.statistics(name)
+        device = pipeline.device
+        scaler.fit(torch.from_numpy(statistics.mean).to(device), torch.from_numpy(statistics.deviation).to(device))
+
+
+def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -> dict[str, int]:
+    trainable = sum(p.numel() for p in pipeline.trainable_parameters().values())
+    facts = measure_backbone(resolved, registry)
+    return {"trainable": trainable, "total": facts.num_parameters + trainable}
+
+
+def _identify(plan: TrainingPlan, samples: Samples) -> dict[str, Any]:
+    table = samples.table
+    return {
+        "store": str(plan.store.resolve()),
+        "dataset": plan.resolved.dataset.name,
+        "table_version": table.version,
+        "splits": table.splits(),
+        "feature_sets": {name: column.fingerprint for name, column in table.features.items()},
+    }

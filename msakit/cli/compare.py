@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from msakit.cli.context import options
+from msakit.cli.render import data_console, print_table, progress_bar, talk_console
 
-    from msakit.core.comparison import Comparison
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from msakit.core.comparison import Comparison, Row
+    from msakit.core.metrics import Metric
     from msakit.core.results import RunGroup
     from msakit.core.specs import PublishedResult
+
+app = typer.Typer()
 
 
 class Format(StrEnum):
@@ -26,41 +32,37 @@ class Format(StrEnum):
     JSON = "json"
 
 
+@app.command(epilog="Example: msakit compare runs/text-only runs/tgm --metric mae --published")
 def compare(
     runs: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Runs, or folders of runs seed-<n>; the first is the reference.",
-            show_default=False,
-            metavar="RUN...",
-        ),
+        list[Path], typer.Argument(help="Runs, or folders of runs seed-<n>; the first is the reference.")
     ],
+    *,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="Show and test this metric (repeatable). Default: show all, test the main one."),
+        typer.Option(
+            help="Show and test this metric; may be repeated. Without it all are shown, the main one tested."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="Whose predictions are compared.")] = "test",
     published: Annotated[bool, typer.Option("--published", help="Add the published figures.")] = False,
     resamples: Annotated[
-        int, typer.Option(min=0, help="Bootstrap resamples; 0 leaves the tests out.")
+        int, typer.Option(min=0, help="Bootstrap resamples; 0 leaves out the tests.")
     ] = 2000,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
-    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """Compare runs: mean and sd over seeds, paired bootstrap, published figures.
+    """Put runs side by side: mean and sd over seeds, paired bootstrap, published figures.
 
     Differences are to the first run. Their interval and p value come from resampling the samples of
-    the split (the same for both sides); they do not cover the choice of seeds, which the sd shows.
-
-    Example: msakit compare runs/text-only runs/tgm --metric mae --published
+    the split, the same samples on both sides; what depends on the seed, the sd shows.
     """
-    from msakit.core.registry import load_registry
     from msakit.core.results import load_group
 
     groups = [load_group(path) for path in runs]
-    results = load_registry().published() if published else []
+    results = options.registry().published() if published else []
     comparison = _compare_with_progress(groups, metric or [], split, results, resamples)
-    chosen = Format.JSON if json else format
+    chosen = Format.JSON if as_json else output_format
     if chosen is Format.TABLE:
         _print_tables(comparison)
     else:
@@ -72,15 +74,13 @@ def compare(
 def _compare_with_progress(
     groups: list[RunGroup], metrics: list[str], split: str, published: list[PublishedResult], resamples: int
 ) -> Comparison:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from msakit.core.comparison import compare_groups
 
-    console = Console(stderr=True)
-    total = (len(groups) - 1) * max(len(metrics), 1) * resamples
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("Resampling", total=total)
+    progress = progress_bar()
+    progress.disable = not talk_console().is_terminal
+    with progress:
+        total = (len(groups) - 1) * max(len(metrics), 1) * resamples
+        task = progress.add_task("Resampling", total=total, note="", visible=total > 0)
         return compare_groups(
             groups,
             split=split,
@@ -92,58 +92,42 @@ def _compare_with_progress(
 
 
 def _print_tables(comparison: Comparison) -> None:
-    from rich.console import Console
+    from msakit.core.comparison_tables import notes, show_difference
 
-    from msakit.core.comparison_tables import notes
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
-    console.print(_main_table(comparison))
-    if comparison.differences:
-        console.print(_difference_table(comparison))
+    _print_rows(comparison)
+    metrics = {metric.name: metric for metric in comparison.metrics}
+    columns = ("difference", "metric", "value", "95 % interval", "p")
+    differences = [
+        (f"{entry.name} - {entry.reference}", metric.title, *show_difference(metric, entry))
+        for entry in comparison.differences
+        for metric in (metrics[entry.metric],)
+    ]
+    if differences:
+        print_table("", columns, differences, right=columns[2:])
     for line in notes(comparison):
-        console.print(line, markup=False)
-    for row in comparison.rows:
-        if row.kind == "published":
-            console.print(f"{row.name}: {row.source} (confidence: {row.confidence})", markup=False)
+        data_console().print(line, markup=False)
 
 
-def _main_table(comparison: Comparison) -> Table:
-    from rich.markup import escape
+def _print_rows(comparison: Comparison) -> None:
     from rich.table import Table
-
-    from msakit.core.comparison_tables import is_best, show_estimate
+    from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
-    for metric in comparison.metrics:
-        table.add_column(metric.title, justify="right")
-    table.add_column("seeds", justify="right")
-    table.add_column("trainable", justify="right")
-    for row in comparison.rows:
-        cells = []
-        for metric in comparison.metrics:
-            text = show_estimate(metric, row.estimates.get(metric.name))
-            cells.append(f"[bold green]{text}[/]" if is_best(metric, row, comparison.rows) else text)
-        trainable = f"{row.num_trainable:,}" if row.num_trainable is not None else "-"
-        style = None if row.kind == "run" else "dim"
-        table.add_row(escape(row.name), *cells, str(len(row.seeds) or "-"), trainable, style=style)
-    return table
-
-
-def _difference_table(comparison: Comparison) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from msakit.core.comparison_tables import show_difference
-
-    metrics = {metric.name: metric for metric in comparison.metrics}
-    table = Table("difference", "metric", box=None, header_style="bold", pad_edge=False)
-    for heading in ("value", "95 % interval", "p"):
+    for heading in (*(metric.title for metric in comparison.metrics), "seeds", "trainable"):
         table.add_column(heading, justify="right")
-    for entry in comparison.differences:
-        metric = metrics[entry.metric]
-        name = escape(f"{entry.name} - {entry.reference}")
-        table.add_row(name, metric.title, *map(escape, show_difference(metric, entry)))
-    return table
+    for row in comparison.rows:
+        trainable = "-" if row.num_trainable is None else f"{row.num_trainable:,}"
+        cells = [_cell(metric, row, comparison) for metric in comparison.metrics]
+        style = None if row.kind == "run" else "dim"
+        table.add_row(Text(row.name), *cells, str(len(row.seeds) or "-"), trainable, style=style)
+    data_console().print(table)
+
+
+def _cell(metric: Metric, row: Row, comparison: Comparison) -> Text:
+    from rich.text import Text
+
+    from msakit.core.comparison_tables import is_best, show_estimate
+
+    style = "bold green" if is_best(metric, row, comparison.rows) else ""
+    return Text(show_estimate(metric, row.estimates.get(metric.name)), style)

@@ -61,7 +61,7 @@ def is_best(metric: Metric, row: Row, rows: Sequence[Row]) -> bool:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What a reader must know to read the table."""
+    """What a reader must know to read the table, sources of published figures included."""
     lines = [f"{comparison.dataset}, {comparison.split} split, {comparison.num_samples} samples."]
     if any(len(row.seeds) > 1 for row in comparison.rows):
         lines.append("Mean ± sample standard deviation over seeds.")
@@ -70,6 +70,11 @@ def notes(comparison: Comparison) -> list[str]:
             f"Differences: paired bootstrap over samples, {comparison.num_resamples} resamples, "
             "95 % percentile interval; p is not corrected for the number of tests."
         )
+    lines += [
+        f"{row.name}: {row.source} (confidence: {row.confidence})."
+        for row in comparison.rows
+        if row.kind == "published"
+    ]
     return lines
 
 
@@ -83,7 +88,7 @@ def to_markdown(comparison: Comparison) -> str:
     blocks = [_markdown_table(*_main_table(comparison, cell))]
     if comparison.differences:
         blocks.append(_markdown_table(*_difference_table(comparison)))
-    blocks.append("\n".join(notes(comparison) + _sources(comparison)))
+    blocks.append("\n".join(notes(comparison)))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -94,7 +99,7 @@ def to_latex(comparison: Comparison) -> str:
         text = show_estimate(metric, row.estimates.get(metric.name), " $\\pm$ ")
         return rf"\textbf{{{text}}}" if is_best(metric, row, comparison.rows) else text
 
-    lines = [f"% {line}" for line in notes(comparison) + _sources(comparison)]
+    lines = [f"% {line}" for line in notes(comparison)]
     header, rows = _main_table(comparison, cell)
     lines += _latex_table(header, [[row[0].translate(_LATEX), *row[1:]] for row in rows])
     if comparison.differences:
@@ -169,14 +174,6 @@ def _difference_table(comparison: Comparison) -> tuple[list[str], list[list[str]
         for entry in comparison.differences
     ]
     return header, rows
-
-
-def _sources(comparison: Comparison) -> list[str]:
-    return [
-        f"{row.name}: {row.source} (confidence: {row.confidence})."
-        for row in comparison.rows
-        if row.kind == "published"
-    ]
 
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,21 +8,13 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from run_folders import write_run
 from typer.testing import CliRunner
 
-from msakit.cli.compare import compare
+from msakit.cli.compare import app
 from msakit.core.errors import InputError
 
 LABELS = [2.0, -1.0, 0.5, -2.5]
-
-
-@pytest.fixture
-def app() -> typer.Typer:
-    app = typer.Typer()
-    app.command()(compare)
-    return app
 
 
 @pytest.fixture
@@ -36,7 +28,7 @@ def runs(tmp_path: Path) -> list[str]:
     return [str(tmp_path / name) for name in ("text", "fused[1]")]
 
 
-def test_the_table_has_both_runs_their_difference_and_its_legend(app: typer.Typer, runs: list[str]) -> None:
+def test_the_table_has_both_runs_their_difference_and_its_legend(runs: list[str]) -> None:
     result = CliRunner().invoke(app, [*runs, "--metric", "mae", "--resamples", "50"])
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()]
@@ -48,14 +40,14 @@ def test_the_table_has_both_runs_their_difference_and_its_legend(app: typer.Type
 
 
 @pytest.mark.parametrize("arguments", [["--json"], ["--format", "json"]])
-def test_json_goes_to_stdout_alone(app: typer.Typer, runs: list[str], arguments: list[str]) -> None:
+def test_json_goes_to_stdout_alone(runs: list[str], arguments: list[str]) -> None:
     result = CliRunner().invoke(app, [*runs, "--resamples", "20", *arguments])
     content = json.loads(result.stdout)
     assert [row["name"] for row in content["rows"]] == ["text", "fused[1]"]
     assert content["rows"][1]["estimates"]["mae"]["mean"] == pytest.approx(0.15)
 
 
-def test_csv_markdown_and_latex(app: typer.Typer, runs: list[str]) -> None:
+def test_csv_markdown_and_latex(runs: list[str]) -> None:
     def output(name: str) -> str:
         return CliRunner().invoke(app, [*runs, "--resamples", "0", "--format", name]).stdout
 
@@ -65,7 +57,7 @@ def test_csv_markdown_and_latex(app: typer.Typer, runs: list[str]) -> None:
     assert output("latex").rstrip().endswith(r"\end{tabular}")
 
 
-def test_errors_are_the_users_to_act_on(app: typer.Typer, runs: list[str], tmp_path: Path) -> None:
+def test_errors_are_the_users_to_act_on(runs: list[str], tmp_path: Path) -> None:
     other = write_run(tmp_path / "other", [0.0], [1.0], dataset="mosi")
     result = CliRunner().invoke(app, [runs[0], str(other)])
     assert isinstance(result.exception, InputError)
@@ -73,6 +65,6 @@ def test_errors_are_the_users_to_act_on(app: typer.Typer, runs: list[str], tmp_p
     assert "mosi" in str(result.exception)
 
 
-def test_help_ends_with_an_example(app: typer.Typer) -> None:
+def test_help_ends_with_an_example() -> None:
     text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"}).stdout
-    assert "msakit compare runs/text-only runs/tgm" in text
+    assert text.rstrip().endswith("Example: msakit compare runs/text-only runs/tgm --metric mae --published")

@@ -16,10 +16,6 @@ class LSTMConfig(BaseModel):
     output_size: int = Field(default=256, gt=0, description="Width of the summary (E).")
     num_layers: int = Field(default=1, gt=0, description="Stacked LSTM layers.")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the output layer.")
-    normalise: bool = Field(
-        default=False,
-        description="Layer-normalise every frame first, for features of unequal scale (not in the paper).",
-    )
 
 
 class TGMConfig(BaseModel):
@@ -53,6 +49,12 @@ class PseudoConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tokens: int = Field(default=4, gt=0, description="Number of pseudo tokens (K).")
+    expansion: Literal["auto", "linear", "queries"] = Field(
+        default="auto",
+        description="How K0 fused tokens become K. linear: a Linear over the token axis (MSE-Adapter). "
+        "queries: K learned queries attend over the fused tokens. auto: linear from a single token, the "
+        "tokens as they are where K = K0, else queries.",
+    )
     rms: float | None = Field(
         default=None,
         gt=0,

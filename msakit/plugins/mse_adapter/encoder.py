@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import nn
 
-from msakit.core.tensors import Encoded
-from msakit.core.tensors import Sequence as Frames
+from msakit.core.tensors import Encoded, Sequence
 from msakit.plugins.nn import clean, keep_present, last_frame
-
-if TYPE_CHECKING:
-    from msakit.core.tensors import Sequence
 
 
 class LSTMEncoder(nn.Module):
@@ -26,7 +20,6 @@ class LSTMEncoder(nn.Module):
         output_size: Width of the summary (E).
         num_layers: Stacked LSTM layers.
         dropout: Dropout before the output layer.
-        normalise: Layer-normalise every frame first.
     """
 
     def __init__(
@@ -36,12 +29,9 @@ class LSTMEncoder(nn.Module):
         output_size: int,
         num_layers: int,
         dropout: float,
-        *,
-        normalise: bool,
     ) -> None:
         super().__init__()
         self.output_size = output_size
-        self.normalise = nn.LayerNorm(input_size) if normalise else nn.Identity()
         self.rnn = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(hidden_size, output_size)
@@ -49,7 +39,7 @@ class LSTMEncoder(nn.Module):
     def forward(self, modality: Sequence) -> Encoded:
         """[B, T, D] to a summary [B, E]; zeros where the modality is absent."""
         frames = clean(modality)
-        states, _ = self.rnn(self.normalise(frames.values))
-        last = last_frame(Frames(states, frames.lengths))
+        states, _ = self.rnn(frames.values)
+        last = last_frame(Sequence(states, frames.lengths))
         summary = keep_present(self.projection(self.dropout(last)), modality.present)
         return Encoded(present=modality.present, summary=summary)

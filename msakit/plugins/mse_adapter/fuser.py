@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from msakit.core.tensors import Fused
-from msakit.plugins.nn import keep_present, masked_mean
+from msakit.plugins.nn import keep_present, masked_mean, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,10 +111,11 @@ class TextGuidedMixer(nn.Module):
         return Fused(tokens, diagnostics={"contribution": gated.detach().norm(dim=-1)})
 
     def _summary(self, name: str, encoded: Encoded) -> Tensor:
-        assert encoded.summary is not None
-        return keep_present(self.normalise_modality[name](encoded.summary), encoded.present)
+        return keep_present(self.normalise_modality[name](summary_of(encoded)), encoded.present)
 
     def _gate(self, text: Sequence) -> Tensor:
         assert self.text_projection is not None
-        gate = self.gate_activation(self.text_projection(self.normalise_text(masked_mean(text))))
+        gate = self.gate_activation(
+            self.text_projection(self.normalise_text(masked_mean(text.values, text.mask)))
+        )
         return torch.where(text.present[:, None], gate, torch.ones_like(gate))

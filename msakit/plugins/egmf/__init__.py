@@ -1,0 +1,1 @@
+"""EGMF, expert-guided multimodal fusion (Qiao, Xu, Li and Liu, arXiv 2601.07565)."""

@@ -1,0 +1,45 @@
+"""EGMF's components under the contract."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msakit.testing.contracts import EncoderContract, FuserContract, InjectorContract
+
+CONFIG = "msakit.plugins.egmf.config"
+
+
+class TestAV(EncoderContract):
+    target = "msakit.plugins.egmf.encoder:AVEncoder"
+    config = f"{CONFIG}:AVConfig"
+    settings: ClassVar = {"hidden_size": 6, "output_size": 16}
+    gives = ("summary", "sequence")
+
+
+class TestEGMF(FuserContract):
+    target = "msakit.plugins.egmf.fuser:ExpertGuidedFusion"
+    config = f"{CONFIG}:EGMFConfig"
+    settings: ClassVar = {"size": 16}
+
+
+class TestSingleStageEGMF(TestEGMF):
+    settings: ClassVar = {"size": 16, "gate": "single_stage", "experts": ("local", "global")}
+
+
+class TestStaticEGMF(TestEGMF):
+    settings: ClassVar = {"size": 16, "gate": "static", "residual": False}
+
+
+class TestEGMFOfOneModality(TestEGMF):
+    modality_sizes: ClassVar = {"vision": 24}
+
+
+class TestRepeat(InjectorContract):
+    target = "msakit.plugins.egmf.injector:RepeatedTokens"
+    config = f"{CONFIG}:RepeatConfig"
+    settings: ClassVar = {"tokens": 3}
+
+
+class TestRepeatBetweenLearnedTokens(TestRepeat):
+    settings: ClassVar = {"tokens": 3, "prefix_tokens": 2, "suffix_tokens": 1}
+    input_tokens = 2

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.padding import PaddingTally
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
+Intervals = npt.NDArray[np.float64]
 SPLITS = ("train", "valid", "test")
 SPLIT_ALIASES = {
     **{split: split for split in SPLITS},
@@ -73,7 +75,7 @@ class ImportedModality:
     source_dtype: str
     padding: dict[str, PaddingTally] = field(default_factory=dict)
     frame_shift_s: float | None = None
-    interval_of: Callable[[int], Array] | None = None
+    interval_of: Callable[[int], Intervals] | None = None
 
 
 @dataclass

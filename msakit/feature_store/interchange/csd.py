@@ -1,8 +1,8 @@
 """CMU-MultimodalSDK computational sequences, several of them joined by labelled segment.
 
-A sequence is keyed by video (`03bSnISJMiM`) or, once aligned, by segment (`03bSnISJMiM[4]`). The labels decide the
-utterances: one row of a video's labels is one segment, and of the other sequences of that video it takes the
-frames whose middle lies inside it.
+A sequence is keyed by video (`03bSnISJMiM`) or, once aligned, by segment (`03bSnISJMiM[4]`). The labels tell
+the utterances: one row of a video's labels is one segment, and of the other sequences of that video it takes
+the frames whose middle lies inside it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from msakit.feature_store.interchange.corpus import (
     ImportedCorpus,
     ImportedModality,
     ImportedRow,
+    Intervals,
     read_text,
 )
 from msakit.feature_store.interchange.sandbox import SandboxLimits, load_sandboxed
@@ -39,12 +40,11 @@ ROLE_WORDS = {
     "text": ("glove", "bert", "embedding", "text"),
 }
 PAUSE = "sp"
-Intervals = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class CsdSequence:
-    """One decoded `.csd` file: entries are (features [T, D] or a list of words, intervals [T, 2] in seconds)."""
+    """One decoded `.csd` file: entries are (features [T, D] or words [T], intervals [T, 2] in seconds)."""
 
     where: str
     root: str
@@ -85,7 +85,9 @@ def _read_entry(entry: Mapping[str, object], where: str) -> tuple[Array | list[s
         raise StoreError(f"{where}: intervals hold NaN or infinity", "The segment borders are damaged.")
     if isinstance(features, np.ndarray):
         return (features[:, None] if features.ndim == 1 else features), intervals
-    return [read_text(word) for word in features if isinstance(word, str)] if isinstance(features, list) else [], intervals
+    return [read_text(word) for word in features if isinstance(word, str)] if isinstance(
+        features, list
+    ) else [], intervals
 
 
 def guess_role(sequence: CsdSequence) -> str:
@@ -165,7 +167,9 @@ def _read_row(
             "A .csd file holds no splits: give --split-file (columns video,split), or --split NAME for all.",
         )
     if not 0 <= label_column < len(values):
-        raise StoreError(f"{labels.where}: {key} has {len(values)} labels, not {label_column + 1}", "See --label-column.")
+        raise StoreError(
+            f"{labels.where}: {key} has {len(values)} labels, not {label_column + 1}", "See --label-column."
+        )
     row = ImportedRow(id=name, split=split, label=float(values[label_column]), columns={"video": video})
     names = labels.dimension_names
     for number, value in enumerate(values):
@@ -175,7 +179,9 @@ def _read_row(
     return row
 
 
-def _frames(sequence: CsdSequence, segment: tuple[str, str, float, float]) -> tuple[str, npt.NDArray[np.intp]] | None:
+def _frames(
+    sequence: CsdSequence, segment: tuple[str, str, float, float]
+) -> tuple[str, npt.NDArray[np.intp]] | None:
     """Entry and frame numbers that belong to a segment, or None when the sequence lacks it."""
     key, video, start, end = segment
     if key in sequence.entries:
@@ -188,7 +194,9 @@ def _frames(sequence: CsdSequence, segment: tuple[str, str, float, float]) -> tu
     return (video, chosen) if chosen.size else None
 
 
-def _as_modality(role: str, sequence: CsdSequence, segments: list[tuple[str, str, float, float]]) -> ImportedModality:
+def _as_modality(
+    role: str, sequence: CsdSequence, segments: list[tuple[str, str, float, float]]
+) -> ImportedModality:
     if any(not isinstance(values, np.ndarray) for values, _ in sequence.entries.values()):
         raise StoreError(f"{sequence.where}: holds text, not features", f"Give it as words={sequence.where}.")
     frames = [_frames(sequence, segment) for segment in segments]
@@ -197,7 +205,7 @@ def _as_modality(role: str, sequence: CsdSequence, segments: list[tuple[str, str
         found = frames[row]
         return None if found is None else np.asarray(sequence.entries[found[0]][0])[found[1]]
 
-    def intervals(row: int) -> Array:
+    def intervals(row: int) -> Intervals:
         found = frames[row]
         return np.empty((0, 2)) if found is None else sequence.entries[found[0]][1][found[1]]
 

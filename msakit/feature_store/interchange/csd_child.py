@@ -1,7 +1,7 @@
 """Reads a CMU-MultimodalSDK computational sequence (`.csd`, HDF5); runs in a limited child process.
 
-Only hard links are followed, one component at a time; external, virtual and oddly filtered datasets are refused,
-and sizes are checked against what is really stored before anything is allocated.
+Only hard links are followed, one component at a time; external, virtual and oddly filtered datasets are
+refused, and sizes are checked against what is really stored before anything is allocated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ MAX_METADATA = 256
 MAX_TEXT_BYTES = 1 << 20
 SMALL_BYTES = 1 << 20
 MAX_RATIO = 100
-SAFE_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
+SAFE_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    h5py.h5z.FILTER_LZF,
+}
 NUMBER_TYPES = (h5py.h5t.TypeFloatID, h5py.h5t.TypeIntegerID)
 
 
@@ -35,7 +40,9 @@ def read_csd(path: Path, blob: BinaryIO) -> dict[str, Any]:
         with h5py.File(path, "r", locking=False) as file:
             roots = _members(file["/"], 2)
             if len(roots) != 1:
-                raise ChildFailure("unsupported", f"a .csd file has one top-level group, this has {len(roots)}")
+                raise ChildFailure(
+                    "unsupported", f"a .csd file has one top-level group, this has {len(roots)}"
+                )
             root = _group(file["/"], roots[0])
             data = _group(root, "data")
             entries = [[key, _read_entry(_group(data, key), blob)] for key in _members(data, MAX_ENTRIES)]
@@ -104,7 +111,7 @@ def _read_array(dataset: h5py.Dataset, blob: BinaryIO) -> dict[str, Any] | list[
         raise ChildFailure("unsupported", f"{dataset.name} holds neither numbers nor text")
     array = np.ascontiguousarray(dataset[()])
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    offset = append_bytes(blob, memoryview(array).cast("B") if array.size else b"")
+    offset = append_bytes(blob, array.tobytes())
     return {"array": offset, "dtype": array.dtype.str, "shape": list(array.shape), "fortran": False}
 
 

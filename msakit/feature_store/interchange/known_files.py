@@ -20,13 +20,17 @@ def load_known_files(extra: Path | None = None) -> dict[str, str]:
     Raises:
         StoreError: the list is unreadable or an entry lacks a key.
     """
-    shipped = files("msakit.feature_store.interchange").joinpath("known_files.json").read_text(encoding="utf-8")
+    shipped = (
+        files("msakit.feature_store.interchange").joinpath("known_files.json").read_text(encoding="utf-8")
+    )
     known = _parse(shipped, "known_files.json")
     if extra is not None:
         try:
             known |= _parse(extra.read_text(encoding="utf-8"), str(extra))
         except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"cannot read {extra}: {error}", "Give a JSON list of {name, sha256}.") from error
+            raise StoreError(
+                f"cannot read {extra}: {error}", "Give a JSON list of {name, sha256}."
+            ) from error
     return known
 
 
@@ -40,7 +44,9 @@ def describe_source(path: Path, known: dict[str, str]) -> SourceFile:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}", "Check the path and its permissions.") from error
+        raise StoreError(
+            f"cannot read {path}: {error.strerror}", "Check the path and its permissions."
+        ) from error
     return SourceFile(path, digest, known.get(digest, ""))
 
 
@@ -48,4 +54,6 @@ def _parse(text: str, where: str) -> dict[str, str]:
     try:
         return {str(entry["sha256"]).lower(): str(entry["name"]) for entry in json.loads(text)}
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{where}: not a list of known files ({error})", "Give a JSON list of {name, sha256}.") from error
+        raise StoreError(
+            f"{where}: not a list of known files ({error})", "Give a JSON list of {name, sha256}."
+        ) from error

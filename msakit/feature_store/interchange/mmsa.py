@@ -21,6 +21,7 @@ from msakit.feature_store.interchange.corpus import (
     read_text,
 )
 from msakit.feature_store.interchange.sequences import (
+    NUMERIC_KINDS,
     SequenceColumn,
     SpanTable,
     read_sequences,
@@ -38,10 +39,18 @@ COLUMN_KEYS: dict[str, tuple[str, bool]] = {
     **{f"classification_labels_{key}": (f"class_label_{name}", False) for key, name in UNIMODAL.items()},
 }
 """Pickle key -> (extra column of the sample table, whether it is a number)."""
-KNOWN_KEYS = {
-    *SEQUENCE_KEYS, *LABEL_KEYS, *COLUMN_KEYS,
-    "raw_text", "id", "text_bert", "audio_lengths", "vision_lengths", "text_lengths",
-}  # fmt: skip
+OWN_COLUMNS = "msakit_columns"
+"""Key under which an export keeps the table's columns that MMSA has no key for."""
+SCALAR_KEYS = {*LABEL_KEYS, *COLUMN_KEYS, OWN_COLUMNS, "raw_text", "id"}
+TABLE_FIELDS = {
+    "label_name": "",
+    "speaker": "",
+    "dialogue": "",
+    "utterance": -1,
+    "start_s": math.nan,
+    "end_s": math.nan,
+}
+"""Columns of the table that MMSA lacks, with the value that means nothing is known."""
 SplitData = Mapping[str, Any]
 
 
@@ -99,7 +108,8 @@ def parse_mmsa(
         for table in tables.values():
             if split not in table.padding:
                 table.add_missing(len(rows))
-        corpus.ignored.extend(f"{split}.{key}" for key in data if key not in KNOWN_KEYS)
+        used = {*SCALAR_KEYS, "text_bert", *columns, *(f"{name}_lengths" for name in columns)}
+        corpus.ignored.extend(f"{split}.{key}" for key in data if key not in used)
     corpus.modalities = {name: table.as_modality() for name, table in tables.items()}
     return corpus
 
@@ -132,7 +142,25 @@ def _read_rows(data: SplitData, split: str, place: str) -> list[ImportedRow]:
         if VIDEO_SEPARATOR in name:
             rows[-1].columns["video"] = name.split(VIDEO_SEPARATOR)[0]
     _read_labels(data, rows, place)
+    _read_own_columns(data, rows, place)
     return rows
+
+
+def _read_own_columns(data: SplitData, rows: list[ImportedRow], place: str) -> None:
+    columns = data.get(OWN_COLUMNS, {})
+    if not isinstance(columns, dict):
+        raise StoreError(f"{place}.{OWN_COLUMNS} is not a dictionary of columns", "Remove the key.")
+    for name in columns:
+        for row, value in zip(
+            rows, _read_list(columns, name, len(rows), f"{place}.{OWN_COLUMNS}"), strict=True
+        ):
+            cell = value if isinstance(value, float) else read_text(value)
+            if name == "utterance":
+                row.utterance = int(read_number(value, f"{place}.{OWN_COLUMNS}.{name}"))
+            elif name in TABLE_FIELDS:
+                setattr(row, name, cell)
+            else:
+                row.columns[str(name)] = cell
 
 
 def _read_labels(data: SplitData, rows: list[ImportedRow], place: str) -> None:
@@ -186,8 +214,10 @@ def _read_list(data: SplitData, key: str, count: int, place: str) -> list[Any]:
 
 
 def _read_columns(data: SplitData, place: str) -> tuple[dict[str, SequenceColumn], dict[str, Any]]:
-    columns = {key: read_sequences(data[key], f"{place}.{key}") for key in SEQUENCE_KEYS if key in data}
-    lengths = {key: data[f"{key}_lengths"] for key in SEQUENCE_KEYS if f"{key}_lengths" in data}
+    others = [key for key, value in data.items() if key not in SCALAR_KEYS and _is_padded(value)]
+    keys = [key for key in (*SEQUENCE_KEYS, *others) if key in data and key != "text_bert"]
+    columns = {key: read_sequences(data[key], f"{place}.{key}") for key in dict.fromkeys(keys)}
+    lengths = {key: data[f"{key}_lengths"] for key in columns if f"{key}_lengths" in data}
     if "text_bert" in data:
         tokens = read_sequences(data["text_bert"], f"{place}.text_bert")
         columns["text_bert"] = _transpose(tokens)
@@ -198,6 +228,11 @@ def _read_columns(data: SplitData, place: str) -> tuple[dict[str, SequenceColumn
         lengths["text_bert"] = np.array(masks, dtype=np.int64)
         lengths.setdefault("text", lengths["text_bert"])
     return columns, lengths
+
+
+def _is_padded(value: object) -> bool:
+    """Whether a value is a padded array [N, T, D]: then it is a modality, whatever its key."""
+    return isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype.kind in NUMERIC_KINDS
 
 
 def _transpose(tokens: SequenceColumn) -> SequenceColumn:

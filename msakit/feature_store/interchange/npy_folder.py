@@ -16,15 +16,18 @@ DEFAULT_PATTERN = "{id}"
 
 
 def join_folders(
-    corpus: ImportedCorpus, records: Sequence[CsvRow], folders: Mapping[str, Path], pattern: str = DEFAULT_PATTERN
+    corpus: ImportedCorpus,
+    records: Sequence[CsvRow],
+    folders: Mapping[str, Path],
+    pattern: str = DEFAULT_PATTERN,
 ) -> None:
     """Add one modality per folder to a corpus read from CSV.
 
     Args:
         corpus: rows to join to; gains the modalities.
         records: the CSV records behind the rows, in the same order.
-        folders: modality -> folder of `NAME.npy` ([D] or [T, D]), or of sub-folders `NAME/` with one `.npy` a frame.
-        pattern: how NAME is made, from {id}, {split} and the record's cells, as in "dia{dialogue}_utt{utterance}".
+        folders: modality -> folder of `NAME.npy` ([D] or [T, D]), or of folders `NAME/`, one `.npy` a frame.
+        pattern: how NAME is made, from {id}, {split} and the record's cells: "dia{dialogue}_utt{utterance}".
 
     Raises:
         StoreError: a folder is missing or holds none of the clips, or the pattern names what is not there.
@@ -32,7 +35,9 @@ def join_folders(
     names = [_file_name(row.id, record, pattern) for row, record in zip(corpus.rows, records, strict=True)]
     for modality, folder in folders.items():
         if not folder.is_dir():
-            raise StoreError(f"{folder}: no such folder", f"Give the {modality} features as {modality}=FOLDER.")
+            raise StoreError(
+                f"{folder}: no such folder", f"Give the {modality} features as {modality}=FOLDER."
+            )
         paths = [_find(folder, name) for name in names]
         missing = [row.id for row, path in zip(corpus.rows, paths, strict=True) if path is None]
         if len(missing) == len(paths):
@@ -41,7 +46,9 @@ def join_folders(
                 "Set --file-pattern to how the files are named.",
             )
         if missing:
-            corpus.notes.append(f"{modality}: no file for {len(missing)} samples, first {missing[:3]}; absent there")
+            corpus.notes.append(
+                f"{modality}: no file for {len(missing)} samples, first {missing[:3]}; absent there"
+            )
         corpus.modalities[modality] = _as_modality(modality, folder, paths)
     corpus.format = "npy"
 
@@ -51,9 +58,13 @@ def _file_name(name: str, record: CsvRow, pattern: str) -> str:
     try:
         file_name = pattern.format_map(fields)
     except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise StoreError(f"file pattern {pattern!r}: {error}", f"It may use: {', '.join(sorted(fields))}.") from error
+        raise StoreError(
+            f"file pattern {pattern!r}: {error}", f"It may use: {', '.join(sorted(fields))}."
+        ) from error
     if file_name in ("", ".", "..") or "/" in file_name or "\\" in file_name or "\0" in file_name:
-        raise StoreError(f"{record.where}: {file_name!r} is not a file name", "Clip names may not hold separators.")
+        raise StoreError(
+            f"{record.where}: {file_name!r} is not a file name", "Clip names may not hold separators."
+        )
     return file_name
 
 
@@ -87,7 +98,7 @@ def _load(path: Path) -> Array:
 
 
 def _read_npy(path: Path) -> Array:
-    # Mapped, never unpickled: a header that promises more than the file holds fails before anything is allocated.
+    # Mapped, never unpickled: a header that promises more than the file holds fails before any allocation.
     try:
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:

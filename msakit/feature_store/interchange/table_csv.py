@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from msakit.feature_store.errors import StoreError
-from msakit.feature_store.interchange.corpus import VIDEO_SEPARATOR, ImportedCorpus, ImportedRow, read_split_name
+from msakit.feature_store.interchange.corpus import (
+    VIDEO_SEPARATOR,
+    ImportedCorpus,
+    ImportedRow,
+    read_split_name,
+)
 from msakit.feature_store.interchange.mse import split_from_name
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -93,7 +98,9 @@ def _read_file(path: Path) -> tuple[str, str]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}", "Check the path and its permissions.") from error
+        raise StoreError(
+            f"cannot read {path}: {error.strerror}", "Check the path and its permissions."
+        ) from error
     try:
         return raw.decode("utf-8-sig"), "utf-8-sig"
     except UnicodeDecodeError:
@@ -110,13 +117,19 @@ def _read_records(
         for record in reader:
             where = f"{path}:{reader.line_num}"
             if "" in record:
-                raise StoreError(f"{where}: more cells than columns", "Quote texts that contain the separator.")
+                raise StoreError(
+                    f"{where}: more cells than columns", "Quote texts that contain the separator."
+                )
             cells = {meaning: (record[name] or "").strip() for meaning, name in meanings.items()}
             taken = set(meanings.values())
-            others = {_normalise(name): (value or "").strip() for name, value in record.items() if name not in taken}
+            others = {
+                _normalise(name): (value or "").strip() for name, value in record.items() if name not in taken
+            }
             yield CsvRow(where, _find_split(split, cells, path, default_split, where), cells, others)
     except csv.Error as error:
-        raise StoreError(f"{path}:{reader.line_num}: {error}", "Save the table again as plain CSV.") from error
+        raise StoreError(
+            f"{path}:{reader.line_num}: {error}", "Save the table again as plain CSV."
+        ) from error
 
 
 def _assign_columns(names: list[str], columns: Mapping[str, str], path: Path) -> dict[str, str]:
@@ -162,7 +175,7 @@ def _labels_are_ratings(records: list[CsvRow]) -> bool:
 
 
 def _repeats_across_splits(records: list[CsvRow]) -> bool:
-    """Whether dialogue numbers start afresh in each split (MELD), so that they need the split to be unique."""
+    """Whether dialogue numbers start afresh in each split (MELD), so that only with it they are unique."""
     splits: dict[str, set[str]] = {}
     for record in records:
         splits.setdefault(record.get("dialogue"), set()).add(record.split)
@@ -203,7 +216,9 @@ def _read_float(record: CsvRow, meaning: str) -> float:
     try:
         return float(cell) if cell else math.nan
     except ValueError as error:
-        raise StoreError(f"{record.where}: {meaning} {cell!r} is not a number", "Correct the cell.") from error
+        raise StoreError(
+            f"{record.where}: {meaning} {cell!r} is not a number", "Correct the cell."
+        ) from error
 
 
 def _read_time(record: CsvRow, meaning: str) -> float:
@@ -222,6 +237,7 @@ def _unify_column(rows: list[ImportedRow], name: str) -> None:
         numbers = [float(cell) if cell else math.nan for cell in cells]
     except ValueError:
         numbers = []
-    values = numbers if numbers and not all(math.isnan(number) for number in numbers) else cells
+    filled = any(not math.isnan(number) for number in numbers)
+    values: Sequence[str | float] = numbers if filled else cells
     for row, value in zip(rows, values, strict=True):
         row.columns[name] = value

@@ -8,6 +8,7 @@ was generated freely instead is parsed to a value or to the reason why it has no
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class AnswerSet:
             raise InputError("An answer set needs at least one answer.")
         if len(set(self.texts)) != len(self.texts):
             twice = sorted({text for text in self.texts if self.texts.count(text) > 1})
-            raise InputError(f"Answers must differ from each other; more than once there: {', '.join(twice)}.")
+            raise InputError(f"Answers must differ, these appear more than once: {', '.join(twice)}.")
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -153,13 +154,13 @@ class AnswerSet:
                 return ParsedAnswer(self.values[index])
         return ParsedAnswer(None, f"no class at the start of {shown!r}")
 
-    def probabilities(self, scores: Any) -> NDArray[np.float64]:  # noqa: ANN401 - anything numpy reads
-        """log p of the answers [B, A] to probabilities among the admissible answers, rows summing to 1."""
+    def probabilities(self, scores: Any) -> NDArray[np.float64]:
+        """Scores (log p) of the answers [B, A] to probabilities among them, rows summing to 1."""
         logs = np.asarray(scores, dtype=np.float64)
         shifted = np.exp(logs - logs.max(axis=-1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
-    def reduce(self, scores: Any, how: Reduction | None = None) -> NDArray[np.float64]:  # noqa: ANN401
+    def reduce(self, scores: Any, how: Reduction | None = None) -> NDArray[np.float64]:
         """One prediction a sample from log p of the answers.
 
         Args:
@@ -178,13 +179,14 @@ class AnswerSet:
         how = how or ("median" if self.task == "regression" else "mode")
         if self.task == "classification" and how != "mode":
             raise InputError(f"Classes have no {how}; classification predictions are the mode.")
-        chances, values = self.probabilities(scores), np.asarray(self.values)
+        chances = self.probabilities(scores)
+        values: NDArray[np.float64] = np.asarray(self.values)
         if how == "mode":
-            return values[chances.argmax(axis=-1)]
+            return np.take(values, chances.argmax(axis=-1))
         if how == "mean":
             return np.asarray(chances @ values)
         reached = chances.cumsum(axis=-1) >= 0.5 - 1e-12
-        return values[reached.argmax(axis=-1)]
+        return np.take(values, reached.argmax(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -241,9 +243,11 @@ class AnswerTrie:
 
     @classmethod
     def _from_rows(cls, rows: tuple[tuple[int, ...], ...]) -> AnswerTrie:
-        prefixes = sorted({row[:cut] for row in rows for cut in range(len(row))}, key=lambda row: (len(row), row))
+        starts = {row[:cut] for row in rows for cut in range(len(row))}
+        prefixes = sorted(starts, key=lambda start: (len(start), start))
         number = {prefix: index for index, prefix in enumerate(prefixes)}
-        edges = {edge: index for index, edge in enumerate(sorted({row[:cut] for row in rows for cut in range(1, len(row) + 1)}))}
+        steps = sorted({row[:cut] for row in rows for cut in range(1, len(row) + 1)})
+        edges = {step: index for index, step in enumerate(steps)}
         inner = prefixes[1:]
         return cls(
             answers=rows,
@@ -275,4 +279,4 @@ class AnswerTrie:
 
 def _some_begins_another(rows: Sequence[tuple[int, ...]]) -> bool:
     ordered = sorted(rows)
-    return any(right[: len(left)] == left for left, right in zip(ordered, ordered[1:], strict=False))
+    return any(right[: len(left)] == left for left, right in itertools.pairwise(ordered))

@@ -149,7 +149,10 @@ class PromptBuilder:
             raise InputError(f"max_text_tokens must be at least 1, got {self.max_text_tokens}.")
 
     def build(
-        self, texts: Sequence[str | None], contexts: Sequence[Sequence[Turn]] | None = None, speakers: Sequence[str] | None = None
+        self,
+        texts: Sequence[str | None],
+        contexts: Sequence[Sequence[Turn]] | None = None,
+        speakers: Sequence[str] | None = None,
     ) -> PromptIds:
         """Token ids of a batch.
 
@@ -160,7 +163,9 @@ class PromptBuilder:
         """
         batch = PromptIds([], [], [])
         for index, text in enumerate(texts):
-            pieces = self.pieces(text, contexts[index] if contexts else (), speakers[index] if speakers else "")
+            pieces = self.pieces(
+                text, contexts[index] if contexts else (), speakers[index] if speakers else ""
+            )
             slot = next(at for at, piece in enumerate(pieces) if piece.role == "pseudo")
             batch.before.append([token for piece in pieces[:slot] for token in piece.token_ids])
             batch.after.append([token for piece in pieces[slot:] for token in piece.token_ids])

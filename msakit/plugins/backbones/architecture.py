@@ -74,7 +74,9 @@ def measure(architecture: Mapping[str, Any], config: CausalLMConfig) -> Backbone
 
 def count_lora(model: PreTrainedModel, config: LoraConfig) -> int:
     """Trainable parameters of LoRA: rank x (inputs + outputs) for every adapted layer."""
-    return sum(config.rank * (layer.in_features + layer.out_features) for _, layer in lora_layers(model, config))
+    return sum(
+        config.rank * (layer.in_features + layer.out_features) for _, layer in lora_layers(model, config)
+    )
 
 
 def lora_layers(model: PreTrainedModel, config: LoraConfig) -> list[tuple[str, nn.Linear]]:
@@ -113,7 +115,7 @@ def _weight_bytes(model: PreTrainedModel, total: int, config: CausalLMConfig) ->
     return (total - linear) * plain + linear * bits // 8
 
 
-def _config(architecture: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one class a model type
+def _config(architecture: Mapping[str, Any]) -> Any:
     facts = dict(architecture)
     try:
         return AutoConfig.for_model(facts.pop("model_type"), **facts)

@@ -25,11 +25,13 @@ from msakit.plugins.backbones.layout import (
     pad_rows,
     valid_mask,
 )
+from msakit.plugins.backbones.lora import load_lora, save_lora
 from msakit.plugins.backbones.prefix import PrefixCache, PrefixStates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Sequence as Seq
+    from pathlib import Path
 
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -92,7 +94,7 @@ class CausalLM(nn.Module):
     def _embedding(self) -> nn.Embedding:
         return self.language_model.get_input_embeddings()  # type: ignore[return-value]
 
-    def train(self, mode: bool = True) -> CausalLM:  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> CausalLM:
         """Switch LoRA's dropout; a frozen backbone always stays in evaluation mode."""
         return super().train(mode and self.has_lora)
 
@@ -147,7 +149,7 @@ class CausalLM(nn.Module):
 
     @torch.no_grad()
     def answer_scores(self, prompt: Prompt, trie: AnswerTrie) -> Tensor:
-        """log p of every admissible answer given the prompt, [B, A], float32.
+        """Score (log p) of every admissible answer given the prompt, [B, A], float32.
 
         One forward of the prompt, then one of the trie's inner nodes, each of which sees the prompt
         and its own ancestors only; both exact.
@@ -184,6 +186,20 @@ class CausalLM(nn.Module):
                 msg = f"generate returned {output.shape[1]} tokens for {max_new_tokens}: not new tokens only"
                 raise RuntimeError(msg)
         return [_until(row, self.codec.end_id) for row in output.tolist()]
+
+    def save_adaptation(self, folder: Path) -> None:
+        """Save the LoRA updates in peft's own format; a frozen backbone saves nothing."""
+        if self.has_lora:
+            save_lora(self, folder)
+
+    def load_adaptation(self, folder: Path) -> None:
+        """Load LoRA updates; a frozen backbone loads nothing.
+
+        Raises:
+            InputError: The folder holds none, or they are for other layers or another rank.
+        """
+        if self.has_lora:
+            load_lora(self, folder)
 
     def _full_rows(self, prompt: Prompt) -> list[list[int]]:
         slots = [SLOT] * (0 if prompt.pseudo is None else prompt.pseudo.shape[1])
@@ -264,7 +280,7 @@ class CausalLM(nn.Module):
         seen = embeds.shape[1] if mask is None else mask.shape[-1]
         if self._window is not None and seen > self._window:
             raise InputError(
-                f"A prompt of {seen} tokens is longer than the backbone's attention window of {self._window}.",
+                f"A prompt of {seen} tokens exceeds the backbone's attention window of {self._window}.",
                 hint="Lower the text length limit.",
             )
         output = self.language_model.get_decoder()(

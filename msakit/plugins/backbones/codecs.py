@@ -49,7 +49,7 @@ class HubCodec:
 
     def encode(self, text: str) -> list[int]:
         """Token ids; text that looks like a special token stays text where the tokenizer can do so."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)) if text else []
+        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text, special tokens left out."""

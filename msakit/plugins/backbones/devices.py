@@ -38,11 +38,13 @@ def choose_device(name: str) -> torch.device:
     if not available.get(device.type, lambda: True)():
         raise InputError(f"The device '{name}' is not available here.", hint="Use device: auto, or cpu.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"There is no '{name}': this computer has {torch.cuda.device_count()} CUDA device(s).")
+        raise InputError(f"There is no '{name}': CUDA devices here: {torch.cuda.device_count()}.")
     return device
 
 
-def quantization_settings(quantization: Quantization, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+def quantization_settings(
+    quantization: Quantization, dtype: torch.dtype, device: torch.device
+) -> dict[str, Any]:
     """Arguments of `from_pretrained` that load weights in 8 or 4 bit; none for "none".
 
     Raises:

@@ -84,7 +84,9 @@ def _start_ids(spec: BackboneSpec, codec: TextCodec) -> list[int]:
     ids = {name: codec.token_id(name) for name in names}
     unknown = [name for name, token in ids.items() if token is None and name != "bos"]
     if unknown:
-        raise InputError(f"The tokenizer of '{spec.name}' has no token {', '.join(unknown)}, which its prompts start with.")
+        raise InputError(
+            f"Prompts of '{spec.name}' start with {', '.join(unknown)}, which its tokenizer does not have."
+        )
     return [token for token in ids.values() if token is not None]
 
 

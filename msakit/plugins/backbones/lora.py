@@ -58,7 +58,7 @@ def load_lora(backbone: CausalLM, folder: Path) -> None:
     missing = [key for key in outcome.missing_keys if "lora_" in key]
     if missing or outcome.unexpected_keys:
         wrong = [*missing, *outcome.unexpected_keys]
-        raise InputError(f"The LoRA adapter in '{folder}' does not fit the backbone: {wrong[0]} (of {len(wrong)}).")
+        raise InputError(f"The LoRA adapter in '{folder}' does not fit: {wrong[0]} (one of {len(wrong)}).")
 
 
 def merge_lora(backbone: CausalLM) -> None:

@@ -50,7 +50,9 @@ class PrefixCache:
         budget_bytes: How much may be kept.
     """
 
-    def __init__(self, compute: Callable[[Sequence[tuple[int, ...]]], list[Tensor]], budget_bytes: int) -> None:
+    def __init__(
+        self, compute: Callable[[Sequence[tuple[int, ...]]], list[Tensor]], budget_bytes: int
+    ) -> None:
         self._compute = compute
         self._budget_bytes = budget_bytes
         self._kept: dict[tuple[int, ...], Tensor] = {}

@@ -50,9 +50,9 @@ def explain_failure(location: str | Path, error: Exception) -> MsakitError:
     if Path(location).is_dir():
         return InputError(f"The folder '{location}' holds no model that can be loaded: {_first_line(error)}")
     return MsakitError(
-        f"The weights of '{location}' are not on this computer and could not be fetched: {_first_line(error)}",
-        hint="Check the name and the network; for a gated repository log in with `hf auth login`. Or copy the "
-        "repository's files here by other means and name their folder as the backbone's `path`.",
+        f"The weights of '{location}' are not here and could not be fetched: {_first_line(error)}",
+        hint="Check the name and the network; log in with `hf auth login` for a gated repository. Or copy "
+        "the repository's files here by other means and name their folder as the backbone's `path`.",
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -45,7 +44,7 @@ def expanded_folder(gguf: Path, name: str) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
     try:
         _expand(gguf, scratch)
-        os.replace(scratch, folder)
+        scratch.replace(folder)
     except OSError:
         if not folder.is_dir():  # otherwise another process finished first
             raise

@@ -1,0 +1,147 @@
+"""Checkpoints in layouts transformers does not read, streamed into its models tensor by tensor.
+
+Nothing of the checkpoint's own code runs, and at most one tensor exists twice at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+
+from msakit.core.errors import InputError
+from msakit.plugins.backbones.architecture import build_empty
+from msakit.plugins.backbones.devices import choose_device, dtype_of
+from msakit.plugins.backbones.pretrained import explain_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from msakit.plugins.backbones.config import CausalLMConfig
+
+Named = tuple[str, "Tensor"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFormat:
+    """How one family's checkpoints become a model of transformers'.
+
+    Attributes:
+        name: What `weights.format` in the registry says.
+        architecture: The checkpoint's config.json to the facts of the model.
+        convert: One tensor of the checkpoint, given the facts, to tensors of the model; nothing for
+            tensors the model computes itself.
+        files: Patterns of the repository's files that are needed besides the weights.
+    """
+
+    name: str
+    architecture: Callable[[Mapping[str, Any]], dict[str, Any]]
+    convert: Callable[[str, Tensor, Mapping[str, Any]], list[Named]]
+    files: tuple[str, ...]
+
+
+def fetch(repository: str, revision: str | None, files: tuple[str, ...]) -> Path:
+    """A folder with a hub repository's weights, configuration and given files.
+
+    Raises:
+        MsakitError: They are not here and cannot be fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    weights = ["*.safetensors", "*.safetensors.index.json"], ["*.bin", "*.bin.index.json"]
+    try:
+        for patterns in weights:
+            folder = snapshot_download(
+                repository, revision=revision, allow_patterns=["config.json", *files, *patterns]
+            )
+            if list(Path(folder).glob(patterns[0])):
+                break
+    except (OSError, ValueError) as error:
+        raise explain_failure(repository, error) from error
+    return Path(folder)
+
+
+def load_converted(folder: Path, layout: CheckpointFormat, config: CausalLMConfig) -> PreTrainedModel:
+    """The model of a checkpoint folder, on its device and in its dtype.
+
+    Raises:
+        InputError: The folder is no complete checkpoint of this layout.
+    """
+    if config.quantization != "none":
+        raise InputError(
+            f"{config.quantization} weights cannot be made while a checkpoint is converted.",
+            hint="Load it unquantized once, save it with `backbone.save_pretrained(FOLDER)`, and set "
+            "the backbone's path to that folder.",
+        )
+    facts = layout.architecture(_read_config(folder))
+    model = build_empty(facts)
+    device, dtype = choose_device(config.device), dtype_of(config.dtype)
+    for name, tensor in iterate_tensors(folder):
+        for target, part in layout.convert(name, tensor, facts):
+            _assign(model, target, part.to(device=device, dtype=dtype, copy=True), folder)
+    missing = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if missing:
+        raise InputError(f"The checkpoint in '{folder}' is incomplete: {missing[0]} (of {len(missing)}) missing.")
+    rotary = model.get_decoder().rotary_emb
+    model.get_decoder().rotary_emb = type(rotary)(model.config).to(device)  # its buffers are computed, not loaded
+    model.tie_weights()
+    return model.eval()
+
+
+def iterate_tensors(folder: Path) -> Iterator[Named]:
+    """Every tensor of a checkpoint, one file at a time; nothing in the files is executed.
+
+    Raises:
+        InputError: There are no weights, or a file cannot be read.
+    """
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    if not files:
+        raise InputError(f"The folder '{folder}' holds no weights: neither .safetensors nor .bin files.")
+    for file in files:
+        try:
+            yield from _read_file(file)
+        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            raise InputError(f"The weights file '{file}' cannot be read: {error}") from error
+
+
+def _read_file(file: Path) -> Iterator[Named]:
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - not a mapping
+                yield name, tensors.get_tensor(name)
+    else:
+        yield from torch.load(file, map_location="cpu", weights_only=True, mmap=True).items()
+
+
+def _assign(model: PreTrainedModel, name: str, tensor: Tensor, folder: Path) -> None:
+    try:
+        outcome = model.load_state_dict({name: tensor}, strict=False, assign=True)
+    except RuntimeError as error:
+        raise InputError(f"The checkpoint in '{folder}' does not fit its config.json: {error}") from error
+    if outcome.unexpected_keys:
+        raise InputError(f"The checkpoint in '{folder}' holds '{name}', which its config.json has no place for.")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise InputError(f"The folder '{folder}' holds no model: config.json is missing.")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def require(facts: Mapping[str, Any], family: str, **expected: object) -> None:
+    """Refuse variants of a family that its converter does not describe.
+
+    Raises:
+        InputError: A setting of config.json differs from what is expected.
+    """
+    for key, value in expected.items():
+        if facts.get(key, value) != value:
+            raise InputError(f"This {family} checkpoint has {key}={facts[key]!r} in config.json; {value!r} is known.")

@@ -1,0 +1,1 @@
+"""Generator of the demo corpus: human-rated text, constructed voice and face."""

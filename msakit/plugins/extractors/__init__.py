@@ -1,0 +1,1 @@
+"""Extractors: media to feature sequences, offline."""

@@ -1,0 +1,55 @@
+"""A training's progress bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msakit.cli.render import number, progress_bar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+SMOOTHING = 0.95
+
+
+class ProgressBar:
+    """Shows steps, a smoothed loss and the last validation on stderr (an `Observer`).
+
+    Args:
+        title: What is being trained.
+        metric: The validation metric to show.
+    """
+
+    def __init__(self, title: str, metric: str) -> None:
+        self._title = title
+        self._metric = metric
+        self._loss: float | None = None
+        self._validation = ""
+        self._bar: Progress = progress_bar()
+        self._task: TaskID | None = None
+
+    def on_start(self, *, num_steps: int, first_step: int) -> None:
+        """Begin the bar."""
+        self._bar.start()
+        self._task = self._bar.add_task(self._title, total=num_steps, completed=first_step, note="")
+
+    def on_step(self, record: dict[str, Any]) -> None:
+        """Move on by a step."""
+        loss = record["loss"]
+        self._loss = loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
+        self._update(advance=1)
+
+    def on_epoch(self, record: dict[str, Any], *, is_best: bool) -> None:
+        """Show the validation metric; a star marks the best so far."""
+        star = "*" if is_best else ""
+        self._validation = f"{self._metric} {number(record.get(self._metric))}{star}"
+        self._update()
+
+    def on_end(self) -> None:
+        """End the bar."""
+        self._bar.stop()
+
+    def _update(self, advance: int = 0) -> None:
+        if self._task is not None:
+            note = f"loss {self._loss:.3f}  {self._validation}" if self._loss is not None else ""
+            self._bar.update(self._task, advance=advance, note=note)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.corpus import SPLIT_ALIASES, ImportedCorpus, read_split_name
@@ -50,7 +49,7 @@ class ImportOptions:
 
     dataset: str
     format: str = "auto"
-    nonfinite: Literal["error", "keep", "zero"] = "error"
+    nonfinite: str = "error"
     dtype: str = "auto"
     language: str = ""
     modalities: tuple[str, ...] = ()

@@ -79,6 +79,22 @@ def build_report(
         }
     counts = Counter(row.split for row in corpus.rows)
     ignored = sorted(set(corpus.ignored))
+    notes = [note for name, item in modalities.items() for note in _describe_oddities(name, item)]
     return ImportReport(
-        dataset, corpus.format, sources, dict(counts), modalities, list(corpus.notes), ignored
+        dataset, corpus.format, sources, dict(counts), modalities, corpus.notes + notes, ignored
     )
+
+
+def _describe_oddities(name: str, modality: Mapping[str, Any]) -> list[str]:
+    """Notes on lengths that the sequences contradict, and on rounding."""
+    notes = []
+    for verdict, meaning in (
+        ("disagree", "kept all their frames: those outside the stated length are not zero"),
+        ("longer", "state more frames than are there: they were cut before"),
+    ):
+        count = sum(split.get(verdict, 0) for split in modality["padding"].values())
+        if count:
+            notes.append(f"{name}: {count} samples {meaning}")
+    if modality["dtype"] and not modality["lossless"]:
+        notes.append(f"{name}: {modality['source_dtype']} values were rounded to {modality['dtype']}")
+    return notes

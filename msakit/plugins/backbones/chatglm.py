@@ -30,9 +30,8 @@ _NAMES = {
     "mlp.dense_4h_to_h": "mlp.down_proj",
 }
 _LAYER = re.compile(r"transformer\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)\Z")
-_SPECIAL = (
-    "[MASK]", "[gMASK]", "[sMASK]", "sop", "eop", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>",
-)  # fmt: skip
+_ROLES = ("system", "user", "assistant", "observation")
+_SPECIAL = ("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop", *(f"<|{role}|>" for role in _ROLES))
 
 
 def read_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,8 +74,9 @@ def convert(name: str, tensor: Tensor, facts: Mapping[str, Any]) -> list[Named]:
     index, stem, kind = layer.groups()
     start = f"model.layers.{index}"
     if stem == "self_attention.query_key_value":
-        heads, groups, width = (facts[key] for key in ("num_attention_heads", "num_key_value_heads", "head_dim"))
-        parts = zip("qkv", tensor.split([heads * width, groups * width, groups * width]), strict=True)
+        queries = facts["num_attention_heads"] * facts["head_dim"]
+        keys = facts["num_key_value_heads"] * facts["head_dim"]
+        parts = zip("qkv", tensor.split([queries, keys, keys]), strict=True)
         return [(f"{start}.self_attn.{part}_proj.{kind}", piece) for part, piece in parts]
     return [(f"{start}.{_rename(stem)}.{kind}", tensor)]
 
@@ -85,9 +85,6 @@ def _rename(stem: str) -> str:
     if stem not in _NAMES:
         raise InputError(f"'{stem}' is no part of a ChatGLM checkpoint.")
     return _NAMES[stem]
-
-
-CHATGLM = CheckpointFormat("chatglm", read_architecture, convert, files=("tokenizer.model",))
 
 
 class ChatGLMCodec:
@@ -127,3 +124,6 @@ class ChatGLMCodec:
     def save(self, folder: Path) -> None:
         """Copy the vocabulary."""
         (folder / "tokenizer.model").write_bytes(self._file.read_bytes())
+
+
+CHATGLM = CheckpointFormat("chatglm", read_architecture, convert, ChatGLMCodec, ("tokenizer.model",))

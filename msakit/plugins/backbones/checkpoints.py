@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from msakit.plugins.backbones.codecs import TextCodec
     from msakit.plugins.backbones.config import CausalLMConfig
 
 Named = tuple[str, "Tensor"]
@@ -34,16 +35,18 @@ class CheckpointFormat:
     """How one family's checkpoints become a model of transformers'.
 
     Attributes:
-        name: What `weights.format` in the registry says.
+        name: The model type in the checkpoint's config.json, and `weights.format` in the registry.
         architecture: The checkpoint's config.json to the facts of the model.
         convert: One tensor of the checkpoint, given the facts, to tensors of the model; nothing for
             tensors the model computes itself.
-        files: Patterns of the repository's files that are needed besides the weights.
+        codec: The tokenizer of a checkpoint folder.
+        files: Patterns of the repository's files that the tokenizer needs.
     """
 
     name: str
     architecture: Callable[[Mapping[str, Any]], dict[str, Any]]
     convert: Callable[[str, Tensor, Mapping[str, Any]], list[Named]]
+    codec: Callable[[Path], TextCodec]
     files: tuple[str, ...]
 
 
@@ -80,7 +83,7 @@ def load_converted(folder: Path, layout: CheckpointFormat, config: CausalLMConfi
             hint="Load it unquantized once, save it with `backbone.save_pretrained(FOLDER)`, and set "
             "the backbone's path to that folder.",
         )
-    facts = layout.architecture(_read_config(folder))
+    facts = layout.architecture(read_config(folder))
     model = build_empty(facts)
     device, dtype = choose_device(config.device), dtype_of(config.dtype)
     for name, tensor in iterate_tensors(folder):
@@ -88,9 +91,11 @@ def load_converted(folder: Path, layout: CheckpointFormat, config: CausalLMConfi
             _assign(model, target, part.to(device=device, dtype=dtype, copy=True), folder)
     missing = [name for name, parameter in model.named_parameters() if parameter.is_meta]
     if missing:
-        raise InputError(f"The checkpoint in '{folder}' is incomplete: {missing[0]} (of {len(missing)}) missing.")
-    rotary = model.get_decoder().rotary_emb
-    model.get_decoder().rotary_emb = type(rotary)(model.config).to(device)  # its buffers are computed, not loaded
+        raise InputError(
+            f"The checkpoint in '{folder}' lacks {len(missing)} tensors, {missing[0]} among them."
+        )
+    decoder = model.get_decoder()
+    decoder.rotary_emb = type(decoder.rotary_emb)(model.config).to(device)  # computed, not loaded
     model.tie_weights()
     return model.eval()
 
@@ -124,16 +129,24 @@ def _assign(model: PreTrainedModel, name: str, tensor: Tensor, folder: Path) -> 
     try:
         outcome = model.load_state_dict({name: tensor}, strict=False, assign=True)
     except RuntimeError as error:
-        raise InputError(f"The checkpoint in '{folder}' does not fit its config.json: {error}") from error
+        raise InputError(f"The checkpoint in '{folder}' does not fit config.json: {error}") from error
     if outcome.unexpected_keys:
-        raise InputError(f"The checkpoint in '{folder}' holds '{name}', which its config.json has no place for.")
+        raise InputError(f"The checkpoint in '{folder}' holds '{name}', which config.json has no place for.")
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """What config.json says.
+
+    Raises:
+        InputError: The folder has none, or it is not JSON.
+    """
     file = folder / "config.json"
     if not file.is_file():
         raise InputError(f"The folder '{folder}' holds no model: config.json is missing.")
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"'{file}' is not valid JSON: {error}") from error
 
 
 def require(facts: Mapping[str, Any], family: str, **expected: object) -> None:
@@ -144,4 +157,4 @@ def require(facts: Mapping[str, Any], family: str, **expected: object) -> None:
     """
     for key, value in expected.items():
         if facts.get(key, value) != value:
-            raise InputError(f"This {family} checkpoint has {key}={facts[key]!r} in config.json; {value!r} is known.")
+            raise InputError(f"This {family} checkpoint has {key}={facts[key]!r} ; only {value!r} is known.")

@@ -6,24 +6,28 @@ the file, else the hub) or "hub"; `format` names a checkpoint layout that is not
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError
 from msakit.core.specs import BackboneSpec
 from msakit.plugins.backbones.architecture import BackboneFacts, build_random, measure
 from msakit.plugins.backbones.causal_lm import CausalLM
+from msakit.plugins.backbones.chatglm import CHATGLM
+from msakit.plugins.backbones.checkpoints import fetch, load_converted, read_config
 from msakit.plugins.backbones.codecs import ByteCodec, TextCodec
 from msakit.plugins.backbones.devices import choose_device, dtype_of
 from msakit.plugins.backbones.lora import attach_lora
-from msakit.plugins.backbones.pretrained import explain_failure, load_pretrained
+from msakit.plugins.backbones.pretrained import explain_failure, load_codec, load_model
+from msakit.plugins.backbones.qwen import QWEN
 from msakit.plugins.backbones.smollm import expanded_folder, find_gguf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from msakit.plugins.backbones.config import CausalLMConfig
+
+FORMATS = {layout.name: layout for layout in (QWEN, CHATGLM)}
 
 
 def load(spec: BackboneSpec, config: CausalLMConfig) -> CausalLM:
@@ -52,29 +56,45 @@ def describe(name: str) -> BackboneSpec:
         MsakitError: The hub could not be reached.
     """
     location = name.removeprefix("hf:")
-    architecture = _read_architecture(location)
+    found = _fetch_config(location)
+    layout = FORMATS.get(found.get("model_type", ""))
     return BackboneSpec(
         name=name,
-        weights={"source": "hub", "repository": location},
-        architecture=architecture,
+        weights={"source": "hub", "repository": location, "format": layout.name if layout else None},
+        architecture=found if layout is None else layout.architecture(found),
         prompt={"start": "bos"},
     )
 
 
 def _load_model(spec: BackboneSpec, config: CausalLMConfig) -> tuple[PreTrainedModel, TextCodec]:
     weights = spec.weights
-    if config.path is not None and not config.path.is_dir():
-        raise InputError(f"The backbone's path '{config.path}' is not a folder.")
     if weights["source"] == "random" and config.path is None:
         model = build_random(spec.architecture, int(weights.get("seed", 0)))
-        return model.to(device=choose_device(config.device), dtype=dtype_of(config.dtype)), ByteCodec()  # type: ignore[arg-type]
-    location: str | Path | None = config.path
-    if location is None and weights["source"] == "package":
-        gguf = find_gguf(weights["package"])
-        location = None if gguf is None else expanded_folder(gguf, spec.name)
-    if location is not None:
-        return load_pretrained(location, config)
-    return load_pretrained(weights["repository"], config, revision=config.revision or weights.get("revision"))
+        return model.to(device=choose_device(config.device), dtype=dtype_of(config.dtype)), ByteCodec()
+    location, revision = _locate(spec, config)
+    layout = FORMATS.get(weights.get("format") or "")
+    if layout is None:
+        return load_model(location, config, revision), load_codec(location, config, revision)
+    folder = location if isinstance(location, Path) else fetch(location, revision, layout.files)
+    if read_config(folder).get("model_type") == layout.name:
+        return load_converted(folder, layout, config), layout.codec(folder)
+    return load_model(folder, config), layout.codec(folder)  # saved after an earlier conversion
+
+
+def _locate(spec: BackboneSpec, config: CausalLMConfig) -> tuple[Path | str, str | None]:
+    """A folder, or a hub repository with a revision."""
+    if config.path is not None:
+        if not config.path.is_dir():
+            raise InputError(f"The backbone's path '{config.path}' is not a folder.")
+        return config.path, None
+    if spec.weights["source"] == "package":
+        gguf = find_gguf(spec.weights["package"])
+        if gguf is not None:
+            return expanded_folder(gguf, spec.name), None
+    repository = str(spec.weights["repository"])
+    if Path(repository).is_dir():
+        return Path(repository), None
+    return repository, config.revision or spec.weights.get("revision")
 
 
 def _start_ids(spec: BackboneSpec, codec: TextCodec) -> list[int]:
@@ -90,16 +110,12 @@ def _start_ids(spec: BackboneSpec, codec: TextCodec) -> list[int]:
     return [token for token in ids.values() if token is not None]
 
 
-def _read_architecture(location: str) -> dict[str, object]:
-    folder = Path(location)
-    if folder.is_dir():
-        file = folder / "config.json"
-        if not file.is_file():
-            raise InputError(f"The folder '{folder}' holds no model: config.json is missing.")
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+def _fetch_config(location: str) -> dict[str, Any]:
+    if Path(location).is_dir():
+        return read_config(Path(location))
     from huggingface_hub import hf_hub_download
 
     try:
-        return dict(json.loads(Path(hf_hub_download(location, "config.json")).read_text(encoding="utf-8")))
+        return read_config(Path(hf_hub_download(location, "config.json")).parent)
     except (OSError, ValueError) as error:
         raise explain_failure(location, error) from error

@@ -17,27 +17,37 @@ if TYPE_CHECKING:
     from msakit.plugins.backbones.config import CausalLMConfig
 
 
-def load_pretrained(
-    location: str | Path, config: CausalLMConfig, *, revision: str | None = None
-) -> tuple[PreTrainedModel, HubCodec]:
-    """Model and tokenizer of a folder or a hub repository.
+def load_codec(location: str | Path, config: CausalLMConfig, revision: str | None = None) -> HubCodec:
+    """The tokenizer of a folder or a hub repository; raises what `load_model` raises."""
+    trusted = str(location) in config.trust_remote_code
+    try:
+        return HubCodec(AutoTokenizer.from_pretrained(location, revision=revision, trust_remote_code=trusted))
+    except (OSError, ValueError) as error:
+        raise explain_failure(location, error) from error
+
+
+def load_model(location: str | Path, config: CausalLMConfig, revision: str | None = None) -> PreTrainedModel:
+    """The model of a folder or a hub repository.
 
     Raises:
         InputError: The folder holds no model, or the repository needs its own code to run.
         MsakitError: The hub could not be reached and holds nothing local.
     """
     device, dtype = choose_device(config.device), dtype_of(config.dtype)
-    quantization = quantization_settings(config.quantization, dtype, device)
-    shared = {"revision": revision, "trust_remote_code": str(location) in config.trust_remote_code}
-    placement = {} if device.type == "cpu" else {"device_map": {"": device}}
+    options = quantization_settings(config.quantization, dtype, device)
+    if device.type != "cpu":
+        options["device_map"] = {"": device}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(location, **shared)
-        model = AutoModelForCausalLM.from_pretrained(
-            location, dtype=dtype, attn_implementation="sdpa", **placement, **quantization, **shared
+        return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+            location,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            revision=revision,
+            trust_remote_code=str(location) in config.trust_remote_code,
+            **options,
         )
     except (OSError, ValueError) as error:
         raise explain_failure(location, error) from error
-    return model, HubCodec(tokenizer)
 
 
 def explain_failure(location: str | Path, error: Exception) -> MsakitError:

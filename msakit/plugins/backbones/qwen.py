@@ -83,9 +83,6 @@ def _rename(stem: str) -> str:
     return _NAMES[stem]
 
 
-QWEN = CheckpointFormat("qwen", read_architecture, convert, files=("*.tiktoken",))
-
-
 class QwenCodec:
     """Qwen's byte-level BPE from its `.tiktoken` file: one line a token, base64 and rank.
 
@@ -102,8 +99,8 @@ class QwenCodec:
         self._file = next(iter(sorted(folder.glob("*.tiktoken"))), None)
         if self._file is None:
             raise InputError(f"The folder '{folder}' holds no Qwen vocabulary (qwen.tiktoken).")
-        lines = self._file.read_bytes().splitlines()
-        ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines if line)}
+        entries = (line.split() for line in self._file.read_bytes().splitlines() if line)
+        ranks = {base64.b64decode(token): int(rank) for token, rank in entries}
         self._special = {token: len(ranks) + index for index, token in enumerate(_SPECIAL)}
         self._bpe = tiktoken.Encoding(
             "qwen", pat_str=_WORDS, mergeable_ranks=ranks, special_tokens=self._special
@@ -127,3 +124,6 @@ class QwenCodec:
     def save(self, folder: Path) -> None:
         """Copy the vocabulary."""
         (folder / "qwen.tiktoken").write_bytes(self._file.read_bytes())
+
+
+QWEN = CheckpointFormat("qwen", read_architecture, convert, QwenCodec, ("*.tiktoken",))

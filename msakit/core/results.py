@@ -108,8 +108,18 @@ class RunResult:
 
     def metrics(self, split: str) -> dict[str, float]:
         """Every metric of a split, computed from its predictions."""
-        found = self.predictions(split)
+        return self.metrics_of(self.predictions(split))
+
+    def metrics_of(self, found: Predictions) -> dict[str, float]:
+        """Every metric of predictions that were read already."""
         return compute_metrics(self.family, found.values, found.labels, label_names=self.label_names)
+
+    @cached_property
+    def ablations(self) -> dict[str, dict[str, float]]:
+        """Metrics with modalities taken away, by description; NaN where undefined."""
+        path = self.path / "ablations.json"
+        recorded = _read_json(path).get("splits", {}) if path.is_file() else {}
+        return {name: _numbers(values) for name, values in recorded.items()}
 
     @cached_property
     def history(self) -> tuple[dict[str, Any], ...]:
@@ -148,7 +158,10 @@ def load_run(path: Path) -> RunResult:
     file = path / "metrics.json"
     if not file.is_file():
         msg = f"{path} is not a finished run: it has no metrics.json."
-        raise InputError(msg, hint="Give the folder that `msakit train` or `msakit evaluate` wrote.")
+        hint = "Give the folder that `msakit train` wrote."
+        if seeds := sorted(folder.name for folder in path.glob("seed-*")):
+            hint = f"It holds the runs of several seeds; name one of them: {', '.join(seeds)}."
+        raise InputError(msg, hint=hint)
     record = _read_json(file)
     missing = [key for key in ("dataset", "family") if key not in record]
     if missing:

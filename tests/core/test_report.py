@@ -48,7 +48,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
-        if self.tags[-1] in ("td", "th") and data.strip():
+        if self.tags[-1:] in (["td"], ["th"]) and data.strip():
             self.rows[-1].append(data)
 
 

@@ -84,7 +84,8 @@ class RMSScale(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """[..., D] to [..., D]."""
-        return self.scale * nn.functional.rms_norm(values, values.shape[-1:])
+        # The default epsilon depends on the dtype, and bfloat16's (0.008) would swamp small tokens.
+        return self.scale * nn.functional.rms_norm(values, values.shape[-1:], eps=1e-8)
 
 
 class SequenceLSTM(nn.Module):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from msakit.plugins.mse_adapter.encoder import LSTMEncoder
 from msakit.plugins.mse_adapter.fuser import TextGuidedMixer
 from msakit.plugins.mse_adapter.injector import PseudoTokens
 from msakit.plugins.mse_adapter.released import convert
+from msakit.testing.comparison import assert_matches_golden, read_golden
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 COUNTS = json.loads((GOLDEN / "mse_adapter_parameter_counts.json").read_text())
@@ -40,14 +40,14 @@ def build(
 
 @pytest.mark.parametrize("case", [0, 1])
 def test_outputs_equal_the_released_codes(case: int) -> None:
-    with np.load(GOLDEN / f"mse_adapter_{case}.npz") as golden:
-        arrays = {key: torch.from_numpy(golden[key]) for key in golden.files}
-    weights = convert({key[6:]: value for key, value in arrays.items() if key.startswith("param.")})
-    inputs = {name: Sequence(arrays[f"in.{name}"], arrays[f"in.{name}_len"]) for name in ("audio", "vision")}
-    values = arrays["in.text_embeds"]
+    golden = read_golden(GOLDEN / f"mse_adapter_{case}.npz")
+    given, expected = golden["in"], golden["out"]
+    weights = convert(golden["param"])
+    inputs = {name: Sequence(given[name], given[f"{name}_len"]) for name in ("audio", "vision")}
+    values = given["text_embeds"]
     text = Sequence(values, torch.full(values.shape[:1], values.shape[1]))
     hidden = {name: weights[f"encoders.{name}"]["projection.weight"].shape[1] for name in inputs}
-    tokens = arrays["out.pseudo_tokens"].shape[1]
+    tokens = expected["pseudo_tokens"].shape[1]
     sizes = {name: sequence.values.shape[2] for name, sequence in inputs.items()}
     encoders, fuser, injector = build(sizes, hidden, values.shape[2], tokens)
     for name, encoder in encoders.items():
@@ -60,11 +60,8 @@ def test_outputs_equal_the_released_codes(case: int) -> None:
     fuser.fusion.register_forward_pre_hook(lambda _, args: mixed.append(args[0]))
     pseudo = injector(fuser(text, encoded))
 
-    close = {"rtol": 0, "atol": 1e-5}
-    for name, parts in encoded.items():
-        torch.testing.assert_close(parts.summary, arrays[f"out.{name}_encoded"], **close)
-    torch.testing.assert_close(mixed[0], arrays["out.text_guide_mixer"], **close)
-    torch.testing.assert_close(pseudo, arrays["out.pseudo_tokens"], **close)
+    actual = {f"{name}_encoded": parts.summary for name, parts in encoded.items()}
+    assert_matches_golden(actual | {"text_guide_mixer": mixed[0], "pseudo_tokens": pseudo}, expected)
     pseudo.square().sum().backward()
     for module in (encoders, fuser, injector):
         for key, parameter in module.named_parameters():

@@ -187,7 +187,7 @@ def _self_similarity(frames: Track, lag: NDArray[np.int64]) -> Track:
     here = frames * inside
     product = (here * shifted).sum(1)
     scale = np.sqrt((here**2).sum(1) * (shifted**2).sum(1))
-    return np.clip(product / np.maximum(scale, 1e-12), 0, 1)
+    return np.asarray(np.clip(product / np.maximum(scale, 1e-12), 0, 1))
 
 
 def _fill(pitch: Track, voiced: NDArray[np.bool_]) -> Track:
@@ -195,7 +195,7 @@ def _fill(pitch: Track, voiced: NDArray[np.bool_]) -> Track:
     if not voiced.any():
         return np.zeros_like(pitch)
     steps = np.arange(len(pitch))
-    return np.interp(steps, steps[voiced], pitch[voiced])
+    return np.asarray(np.interp(steps, steps[voiced], pitch[voiced]))
 
 
 def _slope(track: Track) -> Track:

@@ -1,0 +1,135 @@
+"""`msakit extract`: media to features in a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from msakit.cli.context import options
+from msakit.cli.render import print_json, print_table, progress_bar, say
+from msakit.core.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from msakit.core.extraction import Extraction, ExtractionReport
+    from msakit.core.extraction_pool import Factory
+    from msakit.core.manifest import ManifestRow
+
+app = typer.Typer()
+
+_EXAMPLE = "Example: msakit extract examples/clips/manifest.csv --audio prosody --store features"
+_POLICIES = ("error", "keep", "zero")
+_SHOWN = 20
+
+
+@app.command(epilog=_EXAMPLE)
+def extract(  # noqa: PLR0913 - one argument an option
+    manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines; columns: docs/extraction.md.")],
+    *,
+    store: Annotated[Path, typer.Option(help="Folder of the store; made when absent.")],
+    audio: Annotated[str | None, typer.Option(help="Extractor for the sound.")] = None,
+    vision: Annotated[str | None, typer.Option(help="Extractor for the picture.")] = None,
+    modality: Annotated[
+        list[str] | None, typer.Option(help="MODALITY=EXTRACTOR for any other; may be repeated.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Name in the store; default: the manifest's folder.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="MODALITY.SETTING=VALUE, as in audio.frame_shift_s=0.1.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
+    nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that extract.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what there is to do; do nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Extract features of every clip of a manifest into a store. Features that are there are not redone."""
+    factories = _factories({"audio": audio, "vision": vision, **_pairs("--modality", modality)}, setting)
+    if nonfinite not in _POLICIES:
+        raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
+
+    from msakit.core.extraction import Extraction
+    from msakit.core.manifest import read_manifest
+
+    rows = read_manifest(manifest)
+    extraction = Extraction(factories, dtype=dtype, nonfinite=nonfinite, workers=workers)  # type: ignore[arg-type]
+    name = dataset or manifest.resolve().parent.name
+    report = _dry_run(extraction, rows, store) if dry_run else _run(extraction, rows, store, name)
+    if as_json:
+        print_json({"dataset": name, "dry_run": dry_run, **report.as_dict()})
+    else:
+        _print_report(report, store, name, dry_run=dry_run)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _factories(chosen: Mapping[str, str | None], settings: list[str] | None) -> dict[str, Factory]:
+    from msakit.core.extractors import ExtractorFactory
+    from msakit.core.yaml_files import parse_value
+
+    names = {modality: name for modality, name in chosen.items() if name}
+    if not names:
+        hint = "Give --audio NAME, --vision NAME or both. List them with: msakit components list extractor"
+        raise InputError("No extractor was given.", hint=hint)
+    settings_of: dict[str, dict[str, Any]] = {modality: {} for modality in names}
+    for key, text in _pairs("--set", settings).items():
+        modality, _, field = key.partition(".")
+        if modality not in names or not field:
+            known = ", ".join(f"{name}.SETTING" for name in names)
+            raise ConfigError("--set", [(key, f"settings are written {known}")])
+        settings_of[modality][field] = parse_value(text)
+    layers = (tuple(options.registry_files), tuple(options.plugin_files))
+    return {m: ExtractorFactory(name, settings_of[m], *layers) for m, name in names.items()}
+
+
+def _pairs(option: str, values: Sequence[str] | None) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values or ()]
+    for key, equals, value in pairs:
+        if not (key and equals and value):
+            raise InputError(f"{option} {key}{equals}{value} is not of the form NAME=VALUE.")
+    return {key: value for key, _, value in pairs}
+
+
+def _dry_run(extraction: Extraction, rows: Sequence[ManifestRow], store: Path) -> ExtractionReport:
+    from msakit.feature_store import FeatureStore
+
+    return extraction.count_stored(rows, FeatureStore.open(store) if store.exists() else None)
+
+
+def _run(extraction: Extraction, rows: Sequence[ManifestRow], store: Path, name: str) -> ExtractionReport:
+    from msakit.feature_store import FeatureStore
+
+    opened = FeatureStore.open_or_create(store)
+    with progress_bar() as progress:
+        bar = progress.add_task("extracting", total=len(rows) * len(extraction.feature_sets), note="")
+        return extraction.run(
+            rows, opened, name, on_progress=lambda clip_id: progress.update(bar, advance=1, note=clip_id)
+        )
+
+
+def _print_report(report: ExtractionReport, store: Path, name: str, *, dry_run: bool) -> None:
+    verb = "to extract" if dry_run else "extracted"
+    counts = [(m, str(n), str(report.reused[m])) for m, n in report.extracted.items()]
+    print_table("", ("modality", verb, "already stored"), counts, right=(verb, "already stored"))
+    for title, problems in (
+        ("without the stream, so absent", report.absent),
+        ("with NaN or infinities", report.nonfinite),
+        ("failed and left out", report.failed),
+    ):
+        if problems:
+            say(f"{len(problems)} {title}:")
+            for problem in problems[:_SHOWN]:
+                say(f"  {' '.join(filter(None, (problem.clip_id, problem.modality)))}: {problem.reason}")
+            if len(problems) > _SHOWN:
+                say(f"  ... and {len(problems) - _SHOWN} more (--json lists all)")
+    if report.version is not None:
+        num_samples = report.clips - len({problem.clip_id for problem in report.failed})
+        say(f"{store}: {name}, version {report.version}, {num_samples} samples.")
+    elif not dry_run:
+        say(f"{store}: no table written, as no clip could be extracted.")

@@ -19,6 +19,7 @@ from msakit.core.errors import InputError
 from msakit.core.tensors import Sequence
 from msakit.plugins.backbones.decoding import Decoder, context_mask
 from msakit.plugins.backbones.layout import SLOT, lengths_of, pad_rows
+from msakit.plugins.backbones.lora import load_lora, save_lora
 from msakit.plugins.backbones.prefix import PrefixCache, PrefixStates
 
 if TYPE_CHECKING:
@@ -106,11 +107,21 @@ class CausalLM(nn.Module):
             yield
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write model and tokenizer as transformers does; LoRA goes through `lora.save_lora`."""
+        """Write the whole model and its tokenizer as transformers does."""
         if self.has_lora:
             raise InputError("A backbone with LoRA is saved by its adapter, or after merging it.")
         self.language_model.save_pretrained(folder)
         self.codec.save(folder)
+
+    def save_adaptation(self, folder: Path) -> None:
+        """Write LoRA in peft's own format; a frozen backbone writes nothing."""
+        if self.has_lora:
+            save_lora(self, folder)
+
+    def load_adaptation(self, folder: Path) -> None:
+        """Read what `save_adaptation` wrote; a frozen backbone reads nothing."""
+        if self.has_lora:
+            load_lora(self, folder)
 
     def embed(self, token_ids: Seq[Seq[int]]) -> Sequence:
         """Word embeddings [B, L, H] of ragged token ids, float32, without gradient."""

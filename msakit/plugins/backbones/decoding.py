@@ -117,10 +117,9 @@ class Decoder:
         )
 
     def compute_prefixes(self, prefixes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        """Keys and values of token rows, each [layers, 2, heads, T, head width], without gradient."""
+        """Keys and values of token rows, each [layers, 2, heads, T, head width]."""
         cache = DynamicCache()
-        with torch.no_grad():
-            self.run(self.embed_rows(prefixes, None), cache=cache)
+        self.run(self.embed_rows(prefixes, None), cache=cache)
         states = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
         return [states[:, :, index, :, : len(prefix)] for index, prefix in enumerate(prefixes)]
 

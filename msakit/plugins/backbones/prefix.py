@@ -68,9 +68,11 @@ class PrefixCache:
         self.num_hits += len(keys) - len(missing)
         self.num_misses += len(missing)
         if missing:
-            for key, states in zip(missing, self._compute(missing), strict=True):
-                found[key] = states
-                self._keep(key, states)
+            # Tensors made in inference mode could not be used in a later training step.
+            with torch.inference_mode(mode=False), torch.no_grad():
+                for key, states in zip(missing, self._compute(missing), strict=True):
+                    found[key] = states
+                    self._keep(key, states)
         return _stack([found[key] for key in keys])
 
     def clear(self) -> None:

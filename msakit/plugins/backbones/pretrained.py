@@ -5,16 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from msakit.core.errors import InputError, MsakitError
 from msakit.plugins.backbones.codecs import HubCodec
+from msakit.plugins.backbones.decoding import Decoder
 from msakit.plugins.backbones.devices import choose_device, dtype_of, quantization_settings
+from msakit.plugins.backbones.prefix import PrefixStates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from msakit.plugins.backbones.config import CausalLMConfig
+
+_NO_BACKBONE = "Models of type '{kind}' cannot be run in parts as a backbone needs."
 
 
 def load_codec(location: str | Path, config: CausalLMConfig, revision: str | None = None) -> HubCodec:
@@ -38,7 +43,7 @@ def load_model(location: str | Path, config: CausalLMConfig, revision: str | Non
     if device.type != "cpu":
         options["device_map"] = {"": device}
     try:
-        return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+        model = AutoModelForCausalLM.from_pretrained(
             location,
             dtype=dtype,
             attn_implementation="sdpa",
@@ -48,6 +53,34 @@ def load_model(location: str | Path, config: CausalLMConfig, revision: str | Non
         )
     except (OSError, ValueError) as error:
         raise explain_failure(location, error) from error
+    if config.quantization == "none":
+        check_split_run(model)
+    return model  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def check_split_run(model: PreTrainedModel) -> None:
+    """See that a prompt run in two parts, head apart, gives the logits the whole model gives.
+
+    Some architectures scale their logits, keep a state that is no keys and values, or mask by
+    themselves; their answers would be silently wrong here.
+
+    Raises:
+        InputError: The architecture is one of those.
+    """
+    decoder = Decoder(model, pad_id=0)
+    ids = [(1, 2, 3, 4, 5)]
+    try:
+        expected = model(torch.tensor(ids, device=decoder.device)).logits[0, -1].float()
+        states = decoder.compute_prefixes([ids[0][:3]])
+        prefix = PrefixStates(states[0][:, :, None].unbind(0), torch.tensor([3], device=decoder.device))
+        found = decoder.logits(decoder.run_after(prefix, decoder.embed_rows([ids[0][3:]], None)))[0, -1]
+        tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
+        fits = bool((found - expected).abs().max() <= tolerance * expected.abs().max())
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{_NO_BACKBONE.format(kind=model.config.model_type)} ({error})") from error
+    if not fits:
+        raise InputError(_NO_BACKBONE.format(kind=model.config.model_type))
 
 
 def explain_failure(location: str | Path, error: Exception) -> MsakitError:

@@ -10,6 +10,7 @@ import typer
 
 from msakit.cli.context import options
 from msakit.cli.render import data_console, print_table, progress_bar, talk_console
+from msakit.cli.settings import AsJson
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -50,7 +51,7 @@ def compare(
         int, typer.Option(min=0, help="Bootstrap resamples; 0 leaves out the tests.")
     ] = 2000,
     output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Put runs side by side: mean and sd over seeds, paired bootstrap, published figures.
 

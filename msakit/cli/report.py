@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from msakit.cli.render import print_json
+from msakit.cli.settings import AsJson
 
 app = typer.Typer()
 
@@ -22,7 +23,7 @@ def report(
     split: Annotated[
         str | None, typer.Option(help="Whose predictions are drawn. [default: test where it was evaluated]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the path as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write an HTML report of a run: metrics, curves, predictions, calibration, the inside of the fusion.
 

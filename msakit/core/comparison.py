@@ -44,6 +44,7 @@ class Row:
         num_trainable: Trainable parameters, where recorded.
         source: Where a published figure stands.
         confidence: How sure we are of a published figure and of what it measures.
+        note: What else to know about a published figure.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Row:
     num_trainable: int | None = None
     source: str = ""
     confidence: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,4 +287,5 @@ def _published_row(result: PublishedResult, shown: Sequence[Metric]) -> Row:
         estimates={key: Estimate(value, None, (value,)) for key, value in values.items()},
         source=result.source,
         confidence=result.confidence,
+        note=result.note,
     )

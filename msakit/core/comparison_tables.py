@@ -71,7 +71,7 @@ def notes(comparison: Comparison) -> list[str]:
             "95 % percentile interval; p is not corrected for the number of tests."
         )
     lines += [
-        f"{row.name}: {row.source} (confidence: {row.confidence})."
+        f"{row.name}: {row.source}. Confidence {row.confidence}. {row.note}".rstrip()
         for row in comparison.rows
         if row.kind == "published"
     ]

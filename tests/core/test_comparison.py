@@ -187,7 +187,7 @@ def test_markdown_sets_the_best_run_in_bold(comparison: Comparison) -> None:
     assert f"| better_50% | **{best.mean:.4f} ± {best.sd:.4f}** |" in lines[3]
     assert "**" not in lines[2].split("|")[2]
     assert "| mse-adapter (chatglm3-6b) | 0.5147 | - | - |" in lines
-    assert "mse-adapter (chatglm3-6b): Table 2 (confidence: high)." in lines
+    assert "mse-adapter (chatglm3-6b): Table 2. Confidence high." in lines
 
 
 def test_percentages_are_shown_as_such(comparison: Comparison) -> None:

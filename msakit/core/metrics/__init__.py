@@ -6,13 +6,19 @@ parsed): it is wrong for every metric that counts classes, left out of the mean 
 correlation and R2, and counted in `missing_share`; it is never taken for 0.0.
 """
 
-from msakit.core.metrics.compute import baseline_metrics, compute_metrics, confusion_matrix
+from msakit.core.metrics.compute import (
+    baseline_metrics,
+    check_label_range,
+    compute_metrics,
+    confusion_matrix,
+)
 from msakit.core.metrics.families import FAMILIES, Metric, family_metrics, find_metric, validation_metric
 
 __all__ = [
     "FAMILIES",
     "Metric",
     "baseline_metrics",
+    "check_label_range",
     "compute_metrics",
     "confusion_matrix",
     "family_metrics",

@@ -38,11 +38,8 @@ def compute_metrics(
         DataError: Empty, unequal in length, NaN or infinite labels, or classes that do not exist.
     """
     metrics = family_metrics(family)
-    if label_range is not None and tuple(label_range) != _RANGES.get(family, tuple(label_range)):
-        message = (
-            f"The metrics '{family}' are defined for scores in {_RANGES[family]}, not {tuple(label_range)}."
-        )
-        raise DataError(message, hint="Rescale the labels, or choose the family made for that range.")
+    if label_range is not None:
+        check_label_range(family, label_range)
     predicted, actual = _checked(predictions, labels)
     if family == "erc":
         _check_classes(predicted, actual, label_names)
@@ -50,6 +47,18 @@ def compute_metrics(
     if family == "erc" and label_names is not None:
         values |= _per_class(predicted, actual, label_names)
     return values
+
+
+def check_label_range(family: str, label_range: tuple[float, float]) -> None:
+    """Refuse scores on another scale than the one the family's classes are made for.
+
+    Raises:
+        DataError: The range is another one.
+    """
+    expected = _RANGES.get(family)
+    if expected is not None and tuple(label_range) != expected:
+        message = f"The metrics '{family}' are defined for scores in {expected}, not {tuple(label_range)}."
+        raise DataError(message, hint="Rescale the labels, or choose the family made for that range.")
 
 
 def baseline_metrics(

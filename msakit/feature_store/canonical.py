@@ -24,7 +24,7 @@ def canonical_json(value: object) -> bytes:
     ).encode()
 
 
-def _plain(value: object, path: str) -> Any:  # noqa: ANN401 - any JSON value
+def _plain(value: object, path: str) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -33,7 +33,9 @@ def _plain(value: object, path: str) -> Any:  # noqa: ANN401 - any JSON value
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise StoreError(f"{path} is {value!r}, which has no canonical form", "Use a finite number or null.")
+            raise StoreError(
+                f"{path} is {value!r}, which has no canonical form", "Use a finite number or null."
+            )
         return float(value)
     if isinstance(value, list | tuple):
         return [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]

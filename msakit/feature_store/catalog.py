@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,7 +147,9 @@ def merge_catalogs(feature_set: FeatureSet, parts: Sequence[Catalog]) -> Catalog
     shards = tuple(ref for part in parts for ref in part.shards)
     bases = np.cumsum([0, *(len(part.shards) for part in parts)])
     keys = _joined([part.keys for part in parts], (0, KEY_BYTES), np.uint8)
-    shard = _joined([part.shard + np.int32(base) for part, base in zip(parts, bases, strict=False)], (0,), np.int32)
+    shard = _joined(
+        [part.shard + np.int32(base) for part, base in zip(parts, bases, strict=False)], (0,), np.int32
+    )
     places = {
         spec.name: Places(
             _joined([part.places[spec.name].start for part in parts], (0,), np.int64),
@@ -176,7 +179,7 @@ def merge_catalogs(feature_set: FeatureSet, parts: Sequence[Catalog]) -> Catalog
     )
 
 
-def _joined(arrays: Iterable[npt.NDArray[np.generic]], empty: tuple[int, ...], dtype: type) -> npt.NDArray[np.generic]:
+def _joined(arrays: Iterable[npt.NDArray[Any]], empty: tuple[int, ...], dtype: type) -> npt.NDArray[Any]:
     items = list(arrays)
     return np.concatenate(items).astype(dtype, copy=False) if items else np.zeros(empty, dtype)
 
@@ -191,7 +194,9 @@ def _save(folder: FeatureSetFolder, catalog: Catalog) -> None:
         "featureset": folder.fingerprint,
         "num_duplicates": catalog.num_duplicates,
         "conflicts": [key.hex() for key in catalog.conflicts],
-        "shards": [[r.path.name, r.num_bytes, r.mtime_ns, r.provenance, r.num_samples] for r in catalog.shards],
+        "shards": [
+            [r.path.name, r.num_bytes, r.mtime_ns, r.provenance, r.num_samples] for r in catalog.shards
+        ],
     }
     arrays: dict[str, npt.NDArray[np.generic]] = {
         "header": np.frombuffer(json.dumps(header).encode(), np.uint8),

@@ -1,6 +1,6 @@
 """Value types of the store and the conversions numpy does not know.
 
-bfloat16 has no numpy type: in memory it is held as its bit pattern in ``<u2`` and named by the string "bfloat16".
+bfloat16 has no numpy type: in memory it is its bit pattern in ``<u2``, named by the string "bfloat16".
 """
 
 from __future__ import annotations
@@ -64,18 +64,17 @@ def decode_float32(values: Array, name: str) -> npt.NDArray[np.float32]:
 
 def float32_to_bfloat16(values: Array) -> npt.NDArray[np.uint16]:
     """Round float32 to bfloat16 bit patterns, to nearest even; NaN stays NaN."""
-    bits = values.astype("<f4", copy=False).view("<u4")
-    # A NaN whose payload sits in the low half would round to infinity: set a high payload bit first.
-    bits = np.where(np.isnan(values.astype("<f4", copy=False)), bits | 0x00400000, bits)
-    rounded = bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)
-    top = np.where(np.isnan(values.astype("<f4", copy=False)), bits >> 16, rounded >> 16)
-    return np.ascontiguousarray(top.astype("<u2"))
+    floats = values.astype(np.float32, copy=False)
+    bits = floats.view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    # Rounding would turn a NaN whose payload sits in the low half into infinity: set a high bit instead.
+    return np.where(np.isnan(floats), (bits >> 16) | 0x40, rounded).astype(np.uint16)
 
 
 def bfloat16_to_float32(bits: Array) -> npt.NDArray[np.float32]:
     """Widen bfloat16 bit patterns to float32, exactly."""
-    wide: npt.NDArray[np.uint32] = bits.astype("<u4") << 16
-    return wide.view("<f4")
+    wide = np.left_shift(bits.astype(np.uint32), np.uint32(16))
+    return wide.view(np.float32)
 
 
 def count_nonfinite(values: Array, name: str) -> int:
@@ -90,7 +89,7 @@ def count_nonfinite(values: Array, name: str) -> int:
 
 def bits_exponent(bits: Array) -> npt.NDArray[np.uint16]:
     """Return the 8 exponent bits of bfloat16 bit patterns; all ones means NaN or infinity."""
-    return (bits.astype("<u2", copy=False) >> 7) & 0xFF
+    return np.right_shift(bits.astype(np.uint16, copy=False), np.uint16(7)) & np.uint16(0xFF)
 
 
 def zero_nonfinite(values: Array, name: str) -> Array:
@@ -100,10 +99,12 @@ def zero_nonfinite(values: Array, name: str) -> Array:
 
 
 def _encode_integers(values: Array, target: np.dtype[np.generic]) -> Array:
-    limits = np.iinfo(target.type)  # type: ignore[arg-type]
+    limits = np.iinfo(target.str)
     if values.size and (values.min() < limits.min or values.max() > limits.max):
         raise StoreError(f"values do not fit {target}", "Choose a wider dtype for the feature set.")
     stored = np.ascontiguousarray(values, dtype=target)
     if values.dtype.kind == "f" and not np.array_equal(stored, values):
-        raise StoreError(f"values are not whole numbers, the feature set is {target}", "Choose a float dtype.")
+        raise StoreError(
+            f"values are not whole numbers, the feature set is {target}", "Choose a float dtype."
+        )
     return stored

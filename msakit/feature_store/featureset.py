@@ -1,4 +1,4 @@
-"""What a feature set is: everything that decides its numbers, and the hash of that (store format section 3)."""
+"""What a feature set is: everything that decides its numbers, and the hash of that."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ class FeatureSet:
         if not NAME.fullmatch(self.modality) or self.modality in RESERVED_FIELDS:
             raise StoreError(f"modality {self.modality!r} is not a usable name", "Use letters, digits, _ . -")
         if not self.extractor:
-            raise StoreError("a feature set needs the name of its extractor", 'Pass extractor="name@version".')
+            raise StoreError(
+                "a feature set needs the name of its extractor", 'Pass extractor="name@version".'
+            )
         if isinstance(self.width, bool) or not isinstance(self.width, int) or not 1 <= self.width <= 1 << 24:
             raise StoreError(f"feature width {self.width!r} is not a positive integer", "Pass D, at least 1.")
         if self.frame_shift_s is not None:

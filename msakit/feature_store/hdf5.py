@@ -18,6 +18,7 @@ import numpy as np
 from msakit.feature_store.dtypes import Array, storage_dtype
 from msakit.feature_store.errors import StoreError, StoreFormatError
 from msakit.feature_store.files import read_exactly
+from msakit.feature_store.trailer import check_trailer
 
 MAX_CHILDREN = 4096
 MAX_ATTRIBUTE_BYTES = 65_536
@@ -166,12 +167,16 @@ def open_safely(path: Path) -> Iterator[SafeFile]:
 
     Raises:
         StoreError: when the file cannot be opened or its structure is not sound.
+        StoreCorruptError: when its structure does not match its checksum.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise StoreError(f"cannot open {path}: {error.strerror}", "Check the path and its permissions.") from error
+        raise StoreError(
+            f"cannot open {path}: {error.strerror}", "Check the path and its permissions."
+        ) from error
     try:
+        check_trailer(fd, path)
         with h5py.File(path, "r", locking=False) as file:
             yield SafeFile(path, file, fd)
     except StoreError:

@@ -16,9 +16,11 @@ from typing import Self
 import h5py
 import numpy as np
 
+from msakit.feature_store.dtypes import Array
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.files import Buffer, write_all
 from msakit.feature_store.hdf5 import MAX_ATTRIBUTE_BYTES, hdf5_type
+from msakit.feature_store.trailer import pack_trailer
 
 ALIGNMENT = 4096
 
@@ -67,6 +69,20 @@ class MetadataImage:
         self._position = stop
         return len(target)
 
+    def written(self) -> list[tuple[int, bytes]]:
+        """Disjoint (offset, bytes) of everything written, in order of offset."""
+        spans: list[list[int]] = []
+        for start, stop in sorted((offset, offset + len(data)) for offset, data in self.writes):
+            if spans and start <= spans[-1][1]:
+                spans[-1][1] = max(spans[-1][1], stop)
+            else:
+                spans.append([start, stop])
+        pieces = []
+        for start, stop in spans:
+            self.seek(start)
+            pieces.append((start, self.read(stop - start)))
+        return pieces
+
     def read(self, num_bytes: int) -> bytes:
         """Read from the position; holes read as zeros."""
         target = bytearray(num_bytes)
@@ -100,7 +116,9 @@ class FileBuilder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def group(self, parent: h5py.Group, name: str, encoding_type: str, encoding_version: str) -> h5py.Group:
@@ -118,7 +136,9 @@ class FileBuilder:
         """Write a fixed-length UTF-8 string attribute."""
         raw = value.encode()
         if len(raw) >= MAX_ATTRIBUTE_BYTES - 512:
-            raise StoreError(f"attribute {name!r} has {len(raw)} bytes, more than an attribute holds", "Shorten it.")
+            raise StoreError(
+                f"attribute {name!r} has {len(raw)} bytes, more than an attribute holds", "Shorten it."
+            )
         # Never zero-length: HDF5 has no empty string type.
         group.attrs.create(name, np.bytes_(raw), dtype=h5py.string_dtype("utf-8", max(1, len(raw))))
 
@@ -138,9 +158,9 @@ class FileBuilder:
         identifier = h5py.h5d.create(group.id, name.encode(), hdf5_type(dtype), space, plist)
         self._pending.append(_Pending(h5py.Dataset(identifier), buffers))
 
-    def numbers(self, group: h5py.Group, name: str, dtype: str, values: np.ndarray) -> None:  # type: ignore[type-arg]
+    def numbers(self, group: h5py.Group, name: str, dtype: str, values: Array) -> None:
         """Plan an array held in memory; `values` must be of the storage type already."""
-        buffers = [memoryview(np.ascontiguousarray(values)).cast("B")] if values.size else []
+        buffers = [np.ascontiguousarray(values).data.cast("B")] if values.size else []
         self.array(group, name, dtype, values.shape, buffers)
 
     def write(self, path: Path) -> None:
@@ -158,8 +178,7 @@ class FileBuilder:
                 write_all(fd, buffers, offset)
             for offset, data in self._image.writes:
                 write_all(fd, [data], offset)
-            if os.fstat(fd).st_size < self._image.size:
-                os.ftruncate(fd, self._image.size)
+            write_all(fd, [pack_trailer(self._image.written())], self._image.size)
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -21,7 +21,14 @@ from typing import Any, Literal
 import xxhash
 
 from msakit.feature_store.errors import StoreError, StoreFormatError, StoreWriteError
-from msakit.feature_store.files import Buffer, boot_id, fsync_directory, host_name, process_start, temporary_name
+from msakit.feature_store.files import (
+    Buffer,
+    boot_id,
+    fsync_directory,
+    host_name,
+    process_start,
+    temporary_name,
+)
 
 JOURNAL_VERSION = "1.0"
 MAGIC = b"MSJ1"
@@ -65,7 +72,13 @@ class Journal:
 
     @classmethod
     def create(
-        cls, tmp_dir: Path, wal_dir: Path, fingerprint: str, *, locking: Locking, provenance: Mapping[str, Any]
+        cls,
+        tmp_dir: Path,
+        wal_dir: Path,
+        fingerprint: str,
+        *,
+        locking: Locking,
+        provenance: Mapping[str, Any],
     ) -> Journal:
         """Create a journal, locked before it has a name that others look for."""
         journal_id = uuid.uuid4().hex
@@ -207,7 +220,9 @@ def scan_journal(data: Buffer | mmap.mmap, journal_id: str) -> Scan:
     view = memoryview(data)
     first = read_record(view, 0, seed)
     if first is None or first.header.get("kind") != "journal" or first.header.get("id") != journal_id:
-        raise StoreFormatError(f"journal {journal_id} does not begin with its own header", "Move the file away.")
+        raise StoreFormatError(
+            f"journal {journal_id} does not begin with its own header", "Move the file away."
+        )
     check_journal_version(first.header)
     scan = Scan(first.header)
     position = first.payload_stop

@@ -30,7 +30,9 @@ def digest_file(path: str | PathLike[str]) -> bytes:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}", "Check the path and its permissions.") from error
+        raise StoreError(
+            f"cannot read {path}: {error.strerror}", "Check the path and its permissions."
+        ) from error
 
 
 def sample_key(
@@ -56,6 +58,8 @@ def sample_key(
     if aux and len(aux) != DIGEST_BYTES:
         raise StoreError(f"aux digest has {len(aux)} bytes, not {DIGEST_BYTES}", "Use digest_bytes(aux).")
     if end_us not in (WHOLE,) and end_us < start_us:
-        raise StoreError(f"segment ends at {end_us} us, before its start at {start_us} us", "Swap the bounds.")
+        raise StoreError(
+            f"segment ends at {end_us} us, before its start at {start_us} us", "Swap the bounds."
+        )
     message = b"msakit-key-1" + content_digest + struct.pack("<qqi", start_us, end_us, stream) + aux
     return hashlib.blake2b(message, digest_size=KEY_BYTES).digest()

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from msakit.feature_store.canonical import canonical_json
 from msakit.feature_store.errors import StoreError, StoreFormatError
@@ -77,11 +78,20 @@ class FeatureSetFolder:
     def live_shards(self) -> list[Path]:
         """Committed shards that no compaction has replaced, by name."""
         present = {path.name for path in list_folder(self.shards) if SHARD_NAME.fullmatch(path.name)}
-        for old, new in self.tombstones():
-            # Until every replacement is there the old shards still count; afterwards they are duplicates.
-            if new <= present:
-                present -= old
-        return [self.shards / name for name in sorted(present)]
+        return [self.shards / name for name in sorted(present - self.retired_shards(present))]
+
+    def retired_shards(self, present: set[str]) -> set[str]:
+        """Names of shards whose replacements are present, or were replaced in turn.
+
+        Until every replacement is there the old shards still count; at worst that costs duplicates.
+        """
+        retired: set[str] = set()
+        tombstones = self.tombstones()
+        while True:
+            found = {name for old, new in tombstones if new <= present | retired for name in old}
+            if found <= retired:
+                return retired
+            retired |= found
 
     def tombstones(self) -> list[tuple[set[str], set[str]]]:
         """(old shard names, new shard names) of every finished compaction, oldest first."""
@@ -133,7 +143,9 @@ class StoreFolder:
             )
         data = parse_document(self.document)
         if data.get("format") != STORE_FORMAT:
-            raise StoreFormatError(f"{self.document}: format {data.get('format')!r} is unknown", "Check the path.")
+            raise StoreFormatError(
+                f"{self.document}: format {data.get('format')!r} is unknown", "Check the path."
+            )
         check_version(STORE_FORMAT, str(data.get("version")), str(self.document))
 
     def feature_set(self, fingerprint: str) -> FeatureSetFolder:
@@ -167,13 +179,15 @@ def read_document(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_DOCUMENT_BYTES + 1)
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}", "Check the path and its permissions.") from error
+        raise StoreError(
+            f"cannot read {path}: {error.strerror}", "Check the path and its permissions."
+        ) from error
     if len(content) > MAX_DOCUMENT_BYTES:
         raise StoreFormatError(f"{path} is larger than {MAX_DOCUMENT_BYTES} bytes", "Restore the file.")
     return content
 
 
-def parse_document(path: Path) -> dict[str, object] | dict[str, list[str]]:
+def parse_document(path: Path) -> dict[str, Any]:
     """Read a small JSON object.
 
     Raises:

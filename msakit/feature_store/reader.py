@@ -19,7 +19,13 @@ import numpy.typing as npt
 import xxhash
 
 from msakit.feature_store.catalog import Catalog
-from msakit.feature_store.dtypes import Array, bfloat16_to_float32, count_nonfinite, decode_float32, storage_dtype
+from msakit.feature_store.dtypes import (
+    Array,
+    bfloat16_to_float32,
+    count_nonfinite,
+    decode_float32,
+    storage_dtype,
+)
 from msakit.feature_store.errors import StoreCorruptError, StoreError, StoreFormatError
 from msakit.feature_store.files import read_exactly
 from msakit.feature_store.table import FeatureColumn
@@ -60,7 +66,7 @@ class FeatureReader:
     def __init__(
         self, catalog: Catalog, column: FeatureColumn, *, verify: Verify = "first", io: ReadMode = "mmap"
     ) -> None:
-        feature_set = catalog.feature_set
+        feature_set = self.feature_set = catalog.feature_set
         self.modality, self.width, self.dtype = feature_set.modality, feature_set.width, feature_set.dtype
         self.frame_shift_s = feature_set.frame_shift_s
         self.verify, self.io = verify, io
@@ -86,9 +92,11 @@ class FeatureReader:
         self.lengths: Int64 = np.where(self.present, lengths, 0)
         self._row_bytes = self.width * storage_dtype(self.dtype).itemsize
         self._check_bounds()
-        self._verified = ~self.present | (self.lengths == 0) if verify == "first" else np.ones(len(rows), bool)
+        self._verified = (
+            ~self.present | (self.lengths == 0) if verify == "first" else np.ones(len(rows), bool)
+        )
         self._touched = np.zeros(len(rows), bool)
-        self._maps: dict[int, Array] = {}
+        self._maps: dict[int, mmap.mmap] = {}
         self._ram: dict[int, Array] = {}
         if io == "ram":
             self._ram = {row: self._pread(row) for row in range(len(rows))}
@@ -152,7 +160,10 @@ class FeatureReader:
         """Count NaN and infinities per row, int64 [len(rows)]; reads the values."""
         index = np.arange(len(self)) if rows is None else np.asarray(rows, np.int64)
         return np.array(
-            [count_nonfinite(self.view(row), self.dtype) if self.lengths[row] else 0 for row in index.tolist()],
+            [
+                count_nonfinite(self.view(row), self.dtype) if self.lengths[row] else 0
+                for row in index.tolist()
+            ],
             np.int64,
         )
 
@@ -168,15 +179,15 @@ class FeatureReader:
         index = index[self.lengths[index] > 0]
         fresh = ~self._touched[index]
         self._touched[index] = True
-        wanted = index if len(index) and not fresh.all() and self._evicted(int(index[~fresh][0])) else index[fresh]
+        wanted = (
+            index if len(index) and not fresh.all() and self._evicted(int(index[~fresh][0])) else index[fresh]
+        )
         for row in wanted.tolist():
             shard = int(self._shard[row])
             mapped = self._maps[shard] if shard in self._maps else self._map(shard)
             begin = int(self._start[row]) & ~(mmap.PAGESIZE - 1)
             stop = int(self._start[row] + self.lengths[row] * self._row_bytes)
-            base = mapped.base
-            if isinstance(base, mmap.mmap):
-                base.madvise(mmap.MADV_WILLNEED, begin, stop - begin)
+            mapped.madvise(mmap.MADV_WILLNEED, begin, stop - begin)
 
     def _buffer(
         self, out: npt.NDArray[np.float32] | None, num_rows: int, num_frames: int
@@ -197,10 +208,10 @@ class FeatureReader:
             return
         pending = index if self.verify == "always" else index[~self._verified[index]]
         for row in pending.tolist():
-            if self.lengths[row] and xxhash.xxh3_64_intdigest(self.view(row)) != int(self._hashes[row]):
+            if self.lengths[row] and xxhash.xxh3_64_intdigest(self.view(row).data) != int(self._hashes[row]):
                 raise StoreCorruptError(
-                    f"{self._paths[int(self._shard[row])]}: sample {self._keys[row].tobytes().hex()} (table row {row}) "
-                    "does not match its checksum",
+                    f"{self._paths[int(self._shard[row])]}: sample {self._keys[row].tobytes().hex()} "
+                    f"(table row {row}) does not match its checksum",
                     "Run `msakit store validate --repair`, then extract or import what it lists.",
                 )
         self._verified[pending] = True
@@ -217,7 +228,7 @@ class FeatureReader:
                 "Delete the catalog folder; it is rebuilt.",
             )
 
-    def _map(self, shard: int) -> Array:
+    def _map(self, shard: int) -> mmap.mmap:
         path = self._paths[shard]
         fd = self._open(path, self._sizes[shard])
         try:
@@ -226,9 +237,8 @@ class FeatureReader:
             os.close(fd)
         # Without this the kernel reads ahead megabytes around every random sample.
         mapped.madvise(mmap.MADV_RANDOM)
-        view = np.frombuffer(mapped, np.uint8)
-        self._maps[shard] = view
-        return view
+        self._maps[shard] = mapped
+        return mapped
 
     def _pread(self, row: int) -> Array:
         length = int(self.lengths[row])
@@ -248,11 +258,14 @@ class FeatureReader:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise StoreError(
-                f"cannot open {path}: {error.strerror}", "The store changed; make a new reader (store.refresh())."
+                f"cannot open {path}: {error.strerror}",
+                "The store changed; make a new reader (store.refresh()).",
             ) from error
         if os.fstat(fd).st_size != num_bytes:
             os.close(fd)
-            raise StoreFormatError(f"{path} changed its size since the store was opened", "Open the store again.")
+            raise StoreFormatError(
+                f"{path} changed its size since the store was opened", "Open the store again."
+            )
         return fd
 
     def _evicted(self, row: int) -> bool:
@@ -260,11 +273,11 @@ class FeatureReader:
         if shard not in self._maps:
             return True
         middle = int(self._start[row]) + int(self.lengths[row]) * self._row_bytes // 2
-        address = self._maps[shard].ctypes.data + (middle & ~(mmap.PAGESIZE - 1))
+        page = np.frombuffer(self._maps[shard], np.uint8, 1, middle & ~(mmap.PAGESIZE - 1))
         state = ctypes.c_ubyte(1)
-        _mincore()(ctypes.c_void_p(address), ctypes.c_size_t(1), ctypes.byref(state))
+        _mincore()(ctypes.c_void_p(page.ctypes.data), ctypes.c_size_t(1), ctypes.byref(state))
         return not state.value & 1
 
 
-def _mincore() -> Any:  # noqa: ANN401 - a C function
+def _mincore() -> Any:
     return ctypes.CDLL(None).mincore

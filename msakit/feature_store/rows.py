@@ -33,8 +33,8 @@ class RowSource:
         absent = np.flatnonzero(found < 0)
         if len(absent):
             raise StoreError(
-                f"{len(absent)} samples are not in feature set {self.catalog.feature_set.fingerprint}, the first is "
-                f"{keys[absent[0]].tobytes().hex()}",
+                f"{len(absent)} samples are not in feature set {self.catalog.feature_set.fingerprint}, "
+                f"the first is {keys[absent[0]].tobytes().hex()}",
                 "Extract or import them again.",
             )
         rows = ShardRows.empty(self.catalog.feature_set)
@@ -74,8 +74,8 @@ class RowSource:
             part = view[start : start + length * spec.row_bytes]
             if xxhash.xxh3_64_intdigest(part) != digest:
                 raise StoreCorruptError(
-                    f"{self.catalog.shards[shard].path}: sample {self.catalog.keys[row].tobytes().hex()} does not "
-                    "match its checksum",
+                    f"{self.catalog.shards[shard].path}: sample {self.catalog.keys[row].tobytes().hex()} "
+                    "does not match its checksum",
                     "Run `msakit store validate --repair`.",
                 )
             parts[spec.name] = (length, digest, part)

@@ -50,7 +50,9 @@ class Recovery:
     damaged_bytes: int = 0
 
 
-def write_shard(folder: FeatureSetFolder, feature_set: FeatureSet, rows: ShardRows, identity: tuple[str, str]) -> bool:
+def write_shard(
+    folder: FeatureSetFolder, feature_set: FeatureSet, rows: ShardRows, identity: tuple[str, str]
+) -> bool:
     """Write, verify and commit one shard; return False when the name was committed already.
 
     Raises:
@@ -83,8 +85,8 @@ def verify_shard(path: Path, feature_set: FeatureSet) -> ShardIndex:
         damaged = damaged_samples(file.fd, index)
     if damaged:
         raise StoreCorruptError(
-            f"{path}: {len(damaged)} of {index.num_samples} samples do not match their checksum, the first is "
-            f"{index.keys[damaged[0]].tobytes().hex()}",
+            f"{path}: {len(damaged)} of {index.num_samples} samples do not match their checksum, "
+            f"the first is {index.keys[damaged[0]].tobytes().hex()}",
             "Run `msakit store validate --repair`.",
         )
     return index
@@ -207,7 +209,9 @@ def _seal_mapped(
 ) -> Scan:
     scan = scan_journal(data, path.stem)
     if scan.owner.get("featureset") != feature_set.fingerprint:
-        raise StoreFormatError(f"{path} belongs to feature set {scan.owner.get('featureset')}", "Move the file away.")
+        raise StoreFormatError(
+            f"{path} belongs to feature set {scan.owner.get('featureset')}", "Move the file away."
+        )
     rows = _collect(feature_set, scan.records, memoryview(data))
     if rows.keys:
         provenance = canonical_json(scan.owner.get("provenance", {})).decode()
@@ -215,7 +219,9 @@ def _seal_mapped(
     return scan
 
 
-def _commit(folder: FeatureSetFolder, feature_set: FeatureSet, rows: ShardRows, identity: tuple[str, str]) -> None:
+def _commit(
+    folder: FeatureSetFolder, feature_set: FeatureSet, rows: ShardRows, identity: tuple[str, str]
+) -> None:
     shard_id, provenance = identity
     names = {name for old, _ in folder.tombstones() for name in old}
     if f"{shard_id}.h5" in names:
@@ -243,7 +249,9 @@ def _collect(feature_set: FeatureSet, records: list[Record], view: memoryview) -
                 parts[spec.name] = (int(length), int(digest), view[position:stop])
                 position = stop
         except (KeyError, ValueError, TypeError) as error:
-            raise StoreFormatError("a journal record does not describe a sample", "Move the journal away.") from error
+            raise StoreFormatError(
+                "a journal record does not describe a sample", "Move the journal away."
+            ) from error
         if len(key) != KEY_BYTES or position != record.payload_stop:
             raise StoreFormatError("a journal record does not fit its feature set", "Move the journal away.")
         rows.append(key, parts)

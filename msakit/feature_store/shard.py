@@ -86,7 +86,11 @@ class ShardIndex:
 
 
 def write_shard_group(
-    builder: FileBuilder, group: h5py.Group, feature_set: FeatureSet, rows: ShardRows, identity: tuple[str, str]
+    builder: FileBuilder,
+    group: h5py.Group,
+    feature_set: FeatureSet,
+    rows: ShardRows,
+    identity: tuple[str, str],
 ) -> None:
     """Plan one shard inside `group`; `identity` is (shard id, provenance JSON)."""
     shard_id, provenance = identity
@@ -166,11 +170,11 @@ def index_digest(
         ],
     }
     state = xxhash.xxh3_128(canonical_json(header))
-    state.update(np.ascontiguousarray(keys))
+    state.update(np.ascontiguousarray(keys).data)
     for name in names:
         _, offsets, hashes = fields[name]
-        state.update(np.ascontiguousarray(offsets, "<i8"))
-        state.update(np.ascontiguousarray(hashes, "<u8"))
+        state.update(np.ascontiguousarray(offsets, "<i8").data)
+        state.update(np.ascontiguousarray(hashes, "<u8").data)
     return state.hexdigest()
 
 
@@ -186,11 +190,14 @@ def provenance_of(document: str, path: Path) -> dict[str, object]:
 def _read_field(file: SafeFile, group: h5py.Group, spec: FieldSpec, num_samples: int) -> FieldIndex:
     check_encoding(file, group, RAGGED)
     if file.text(group, "codec") != "none":
-        raise file.refusal(f"{group.name} uses the codec {file.text(group, 'codec')!r}, which this version cannot read")
+        raise file.refusal(
+            f"{group.name} uses the codec {file.text(group, 'codec')!r}, which this version cannot read"
+        )
     extent = file.extent(group, "values")
     if extent.dtype != spec.dtype or len(extent.shape) != 2 or extent.shape[1] != spec.width:
         raise file.refusal(
-            f"{group.name}/values is {extent.dtype}{list(extent.shape)}, expected {spec.dtype}[R, {spec.width}]"
+            f"{group.name}/values is {extent.dtype}{list(extent.shape)}, "
+            f"expected {spec.dtype}[R, {spec.width}]"
         )
     offsets = file.array(group, "offsets", "int64", (num_samples + 1,)).astype(np.int64, copy=False)
     if offsets[0] != 0 or offsets[-1] != extent.shape[0] or np.any(np.diff(offsets) < 0):

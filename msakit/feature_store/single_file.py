@@ -7,7 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
+import numpy.typing as npt
 
 from msakit.feature_store.catalog import Catalog, ShardRef, catalog_of_index, merge_catalogs
 from msakit.feature_store.errors import StoreError
@@ -41,9 +43,7 @@ class StoreFile:
                 self.tables[name] = TableParser(file, file.group(tables, name)).read()
 
 
-def write_store_file(
-    path: Path, tables: Mapping[str, SampleTable], catalogs: Mapping[str, Catalog]
-) -> None:
+def write_store_file(path: Path, tables: Mapping[str, SampleTable], catalogs: Mapping[str, Catalog]) -> None:
     """Write tables and the features they name into one file; features of other samples are left out.
 
     Raises:
@@ -73,17 +73,22 @@ def write_store_file(
             tmp.unlink(missing_ok=True)
 
 
-def keys_in_tables(tables: Sequence[SampleTable], fingerprint: str) -> np.ndarray:  # type: ignore[type-arg]
+def keys_in_tables(tables: Sequence[SampleTable], fingerprint: str) -> npt.NDArray[np.uint8]:
     """Distinct keys [N, 16] of one feature set that the tables name, in order of first appearance."""
     columns = [
-        item.keys[item.present] for table in tables for item in table.features.values() if item.fingerprint == fingerprint
+        item.keys[item.present]
+        for table in tables
+        for item in table.features.values()
+        if item.fingerprint == fingerprint
     ]
     keys = np.concatenate(columns) if columns else np.zeros((0, 16), np.uint8)
     _, first = np.unique(keys, axis=0, return_index=True)
     return keys[np.sort(first)]
 
 
-def _write_feature_set(builder: FileBuilder, container, source: RowSource, tables: Mapping[str, SampleTable]) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _write_feature_set(
+    builder: FileBuilder, container: h5py.Group, source: RowSource, tables: Mapping[str, SampleTable]
+) -> None:
     feature_set = source.catalog.feature_set
     rows = source.rows_of(keys_in_tables(list(tables.values()), feature_set.fingerprint))
     group = container.create_group(feature_set.fingerprint)
@@ -92,7 +97,7 @@ def _write_feature_set(builder: FileBuilder, container, source: RowSource, table
     builder.numbers(group, "featureset.json", "uint8", np.frombuffer(feature_set.canonical, np.uint8))
 
 
-def _read_catalog(file: SafeFile, container, fingerprint: str) -> Catalog:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _read_catalog(file: SafeFile, container: h5py.Group, fingerprint: str) -> Catalog:
     group = file.group(container, fingerprint)
     document = file.read(file.extent(group, "featureset.json")).tobytes()
     feature_set: FeatureSet = parse_feature_set(document, fingerprint, f"{file.path}: {group.name}")

@@ -57,7 +57,9 @@ class FeatureStore:
         if root.is_file():
             return cls(root, StoreFile(root))
         if not root.exists():
-            raise StoreError(f"there is no store at {root}", "Check the path, or create one with `msakit store import`.")
+            raise StoreError(
+                f"there is no store at {root}", "Check the path, or create one with `msakit store import`."
+            )
         StoreFolder(root).check()
         return cls(root, None)
 
@@ -102,7 +104,9 @@ class FeatureStore:
         """Return the snapshot of one feature set: every sample with its place."""
         if fingerprint not in self._catalogs:
             if self._file is not None or fingerprint not in self.feature_sets():
-                raise StoreError(f"{self.path} has no feature set {fingerprint}", "List them: msakit store ls")
+                raise StoreError(
+                    f"{self.path} has no feature set {fingerprint}", "List them: msakit store ls"
+                )
             folder = self._folder.feature_set(fingerprint)
             self._catalogs[fingerprint] = read_catalog(folder, folder.load(), writable=True)
         return self._catalogs[fingerprint]
@@ -156,7 +160,9 @@ class FeatureStore:
             raise StoreError(f"{self.path} has no dataset {dataset!r}", f"Its datasets: {known}.")
         table = self._file.tables[dataset]
         if version not in (None, table.version):
-            raise StoreError(f"{self.path} has only version {table.version} of {dataset!r}", "Leave the version out.")
+            raise StoreError(
+                f"{self.path} has only version {table.version} of {dataset!r}", "Leave the version out."
+            )
         return table
 
     def write_table(self, dataset: str, table: SampleTable) -> SampleTable:
@@ -173,7 +179,8 @@ class FeatureStore:
         for modality, item in table.features.items():
             if item.fingerprint not in known:
                 raise StoreError(
-                    f"table {dataset!r}: {modality} names feature set {item.fingerprint}, which is not in {self.path}",
+                    f"table {dataset!r}: {modality} names feature set {item.fingerprint}, "
+                    f"which is not in {self.path}",
                     "Write the features first: store.writer(feature_set).",
                 )
             if known[item.fingerprint].modality != modality:
@@ -213,4 +220,7 @@ class FeatureStore:
 
     def _check_writable(self) -> None:
         if self._file is not None:
-            raise StoreError(f"{self.path} is a single-file store, which is read-only", "Copy it with `msakit store merge`.")
+            raise StoreError(
+                f"{self.path} is a single-file store, which is read-only",
+                "Copy it: `msakit store merge`.",
+            )

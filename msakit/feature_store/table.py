@@ -95,13 +95,19 @@ class SampleTable:
         """Check that all columns have the same length and ids are unique."""
         for name, column in self.columns().items():
             if len(column) != len(self.id):
-                raise StoreError(f"column {name!r} has {len(column)} values for {len(self.id)} samples", "Align them.")
+                raise StoreError(
+                    f"column {name!r} has {len(column)} values for {len(self.id)} samples", "Align them."
+                )
         for modality, item in self.features.items():
             if item.keys.shape != (len(self.id), KEY_BYTES) or item.present.shape != (len(self.id),):
-                raise StoreError(f"feature column {modality!r} does not have one key per sample", "Align them.")
+                raise StoreError(
+                    f"feature column {modality!r} does not have one key per sample", "Align them."
+                )
         if len(set(self.id)) != len(self.id):
             twice = sorted({name for name in self.id if self.id.count(name) > 1})[:3]
-            raise StoreError(f"sample ids are not unique: {', '.join(twice)}", "Give every sample its own id.")
+            raise StoreError(
+                f"sample ids are not unique: {', '.join(twice)}", "Give every sample its own id."
+            )
 
     def __len__(self) -> int:
         """Number of samples (N)."""
@@ -177,7 +183,11 @@ class SampleTable:
         index = np.asarray(rows, np.int64)
 
         def pick(column: Column) -> Column:
-            return column[index] if isinstance(column, np.ndarray) else tuple(column[row] for row in index.tolist())
+            return (
+                column[index]
+                if isinstance(column, np.ndarray)
+                else tuple(column[row] for row in index.tolist())
+            )
 
         changes: dict[str, Any] = {name: pick(column) for name, column in self.columns().items()}
         extra = {name: changes.pop(name) for name in self.extra}
@@ -189,7 +199,9 @@ class SampleTable:
 
     def without(self, modality: str) -> SampleTable:
         """Return a new table without the features of one modality."""
-        return replace(self, features={name: item for name, item in self.features.items() if name != modality})
+        return replace(
+            self, features={name: item for name, item in self.features.items() if name != modality}
+        )
 
     def feature(self, modality: str) -> FeatureColumn:
         """Return the feature column of a modality.
@@ -211,7 +223,9 @@ def _extra_columns(items: Sequence[Sample]) -> dict[str, Column]:
             raise StoreError(f"extra column {name!r} has the name of a standard column", "Rename it.")
         missing = [sample.id for sample in items if name not in sample.extra]
         if missing:
-            raise StoreError(f"extra column {name!r} is missing in sample {missing[0]!r}", "Give it a value everywhere.")
+            raise StoreError(
+                f"extra column {name!r} is missing in sample {missing[0]!r}", "Give it a value everywhere."
+            )
         columns[name] = _column(name, [sample.extra[name] for sample in items])
     return columns
 
@@ -238,5 +252,7 @@ def _feature_columns(items: Sequence[Sample], feature_sets: Mapping[str, str]) -
         raw = b"".join(key or bytes(KEY_BYTES) for key in keys)
         if len(raw) != len(items) * KEY_BYTES:
             raise StoreError(f"a {name!r} key does not have {KEY_BYTES} bytes", "Use sample_key().")
-        columns[name] = FeatureColumn(fingerprint, np.frombuffer(raw, np.uint8).reshape(-1, KEY_BYTES), present)
+        columns[name] = FeatureColumn(
+            fingerprint, np.frombuffer(raw, np.uint8).reshape(-1, KEY_BYTES), present
+        )
     return columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import h5py
@@ -68,7 +69,7 @@ class TableWriter:
 
     def _numbers(self, group: h5py.Group, name: str, dtype: str, values: npt.NDArray[Any]) -> None:
         self._digest.update(f"{_relative(group, self._group)}/{name}:{dtype}{list(values.shape)}".encode())
-        self._digest.update(np.ascontiguousarray(values))
+        self._digest.update(np.ascontiguousarray(values).data)
         self._builder.numbers(group, name, dtype, values)
 
 
@@ -91,17 +92,23 @@ class TableParser:
         check_encoding(file, group, TABLE)
         num_samples = file.integer(group, "n")
         if file.integer(group, "complete") != 1 or not 0 <= num_samples <= file.num_bytes:
-            raise file.refusal(f"it declares {num_samples} samples, more than it can hold, or is not complete")
+            raise file.refusal(
+                f"it declares {num_samples} samples, more than it can hold, or is not complete"
+            )
         attributes = self._attributes()
         container = file.group(group, "columns")
         columns = {name: self._column(container, name, num_samples) for name in file.children(container)}
         features = self._features(num_samples)
         if self._digest.hexdigest() != file.text(group, "content_xxh3_128"):
-            raise StoreCorruptError(f"{file.path}: the table does not match its digest", "Restore it from a copy.")
+            raise StoreCorruptError(
+                f"{file.path}: the table does not match its digest", "Restore it from a copy."
+            )
         missing = sorted({*TEXT_COLUMNS, *FLOAT_COLUMNS, "utterance"} - set(columns))
         if missing:
             raise file.refusal(f"the table lacks the column {missing[0]!r}")
-        standard: dict[str, Any] = {name: columns.pop(name) for name in (*TEXT_COLUMNS, *FLOAT_COLUMNS, "utterance")}
+        standard: dict[str, Any] = {
+            name: columns.pop(name) for name in (*TEXT_COLUMNS, *FLOAT_COLUMNS, "utterance")
+        }
         table = SampleTable(**standard, extra=columns, features=features, attributes=attributes)
         return replace(table, version=file.integer(group, "table_version"))
 
@@ -122,7 +129,7 @@ class TableParser:
             values = self._numbers(node, "values")
             if values.shape != (num_samples,):
                 raise self._file.refusal(f"{node.name} does not have one value per sample")
-            return values.astype(np.int64 if values.dtype.kind == "i" else np.float64)
+            return values.astype(np.int64) if values.dtype.kind == "i" else values.astype(np.float64)
         check_encoding(self._file, node, STRINGS)
         content, offsets = self._numbers(node, "values"), self._numbers(node, "offsets")
         if offsets.shape != (num_samples + 1,) or content.ndim != 1:
@@ -134,7 +141,7 @@ class TableParser:
             raise self._file.refusal(f"{node.name}/offsets do not partition the text")
         bounds = offsets.tolist()
         try:
-            return tuple(content[a:b].decode() for a, b in zip(bounds, bounds[1:], strict=False))
+            return tuple(content[a:b].decode() for a, b in pairwise(bounds))
         except UnicodeDecodeError as error:
             raise self._file.refusal(f"{node.name} is not UTF-8") from error
 
@@ -151,14 +158,18 @@ class TableParser:
             keys, present = self._numbers(node, "keys"), self._numbers(node, "present")
             if keys.shape != (num_samples, KEY_BYTES) or present.shape != (num_samples,):
                 raise self._file.refusal(f"{node.name} does not have one key per sample")
-            features[name] = FeatureColumn(fingerprint, keys.astype(np.uint8, copy=False), present.astype(bool))
+            features[name] = FeatureColumn(
+                fingerprint, keys.astype(np.uint8, copy=False), present.astype(bool)
+            )
         return features
 
     def _numbers(self, group: h5py.Group, name: str) -> npt.NDArray[Any]:
         extent = self._file.extent(group, name)
         values = self._file.read(extent)
-        self._digest.update(f"{_relative(group, self._group)}/{name}:{extent.dtype}{list(extent.shape)}".encode())
-        self._digest.update(values)
+        self._digest.update(
+            f"{_relative(group, self._group)}/{name}:{extent.dtype}{list(extent.shape)}".encode()
+        )
+        self._digest.update(values.data)
         return values
 
 

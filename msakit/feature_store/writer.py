@@ -37,15 +37,16 @@ class WriterOptions:
     """How a writer behaves.
 
     Attributes:
-        nan_policy: what NaN and infinities get: "error" refuses the sample, "keep" stores them, "zero" stores 0
-            and notes the count in the sample's metadata.
-        durability: what a power cut may take: "os" what the kernel has not written yet, "1s" what was put less
-            than a second before the last put or flush, "each" nothing. A killed process never loses anything.
+        nan_policy: what NaN and infinities get: "error" refuses the sample, "keep" stores them, "zero"
+            stores 0 and notes the count in the sample's metadata.
+        durability: what a power cut may take: "os" what the kernel has not written yet, "1s" what was put
+            less than a second before the last put or flush, "each" nothing. A killed process loses nothing.
         shard_bytes: journal size at which it is sealed into a shard.
         shard_samples: number of samples at which it is sealed.
         wal_dir: folder for the journals when the store is on slow or lock-less network storage. A lost node
             then loses what it had not sealed.
-        locking: "flock", or "none" where the file system has no locks (a journal's owner is then known by pid).
+        locking: "flock", or "none" where the file system has no locks (a journal's owner is then known
+            by its process).
         provenance: who extracts, with which versions, on which device; stored in every shard.
     """
 
@@ -82,7 +83,9 @@ class FeatureWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.close()
 
     def __contains__(self, key: bytes) -> bool:
@@ -117,14 +120,14 @@ class FeatureWriter:
         if len(key) != KEY_BYTES:
             raise StoreError(f"the key {key!r} does not have {KEY_BYTES} bytes", "Use sample_key().")
         arrays = self._arrays(key, values, intervals, meta)
-        hashes = {name: xxhash.xxh3_64_intdigest(array) for name, array in arrays.items()}
+        hashes = {name: xxhash.xxh3_64_intdigest(array.data) for name, array in arrays.items()}
         stored = self._stored_hash(key)
         if stored is not None:
             if stored == hashes[self.feature_set.modality]:
                 return False
             raise StoreError(
                 f"{self.feature_set.extractor}: sample {key.hex()} is stored with other values",
-                "The extractor is not deterministic, or its version was not raised with a change of its numbers.",
+                "The extractor is not deterministic, or its numbers changed and its version did not.",
             )
         self._append(key, arrays, hashes)
         return True
@@ -170,24 +173,33 @@ class FeatureWriter:
     def _stored_hash(self, key: bytes) -> int | None:
         if key in self._own:
             return self._own[key]
-        row = int(self._catalog.find(np.frombuffer(key, np.uint8).reshape(1, -1))[0]) if len(self._catalog) else -1
+        row = (
+            int(self._catalog.find(np.frombuffer(key, np.uint8).reshape(1, -1))[0])
+            if len(self._catalog)
+            else -1
+        )
         return int(self._catalog.places[self.feature_set.modality].hashes[row]) if row >= 0 else None
 
     def _arrays(
-        self, key: bytes, values: Array, intervals: npt.NDArray[np.float64] | None, meta: Mapping[str, Any] | None
+        self,
+        key: bytes,
+        values: Array,
+        intervals: npt.NDArray[np.float64] | None,
+        meta: Mapping[str, Any] | None,
     ) -> dict[str, Array]:
         feature_set, metadata = self.feature_set, dict(meta or {})
         if values.ndim != 2 or values.shape[1] != feature_set.width:
             raise StoreError(
-                f"sample {key.hex()} has shape {list(values.shape)}, feature set {feature_set.extractor} needs "
-                f"[T, {feature_set.width}]",
+                f"sample {key.hex()} has shape {list(values.shape)}, "
+                f"feature set {feature_set.extractor} needs [T, {feature_set.width}]",
                 "Check the extractor's width.",
             )
         stored = encode(values, feature_set.dtype)
         num_bad = count_nonfinite(stored, feature_set.dtype)
         if num_bad and self.options.nan_policy == "error":
             raise StoreError(
-                f"sample {key.hex()} has {num_bad} values that are NaN, infinite or beyond {feature_set.dtype}",
+                f"sample {key.hex()} has {num_bad} values that are NaN, infinite "
+                f"or beyond {feature_set.dtype}",
                 'Choose a policy: nan_policy="keep" stores them, nan_policy="zero" replaces them by 0.',
             )
         if num_bad and self.options.nan_policy == "zero":
@@ -200,14 +212,18 @@ class FeatureWriter:
             raise StoreError("this feature set stores no intervals", "Create it with intervals=True.")
         document = canonical_json(metadata) if metadata else b""
         if len(document) > MAX_META_BYTES:
-            raise StoreError(f"the metadata of sample {key.hex()} exceeds {MAX_META_BYTES} bytes", "Shorten it.")
+            raise StoreError(
+                f"the metadata of sample {key.hex()} exceeds {MAX_META_BYTES} bytes", "Shorten it."
+            )
         arrays["meta"] = np.frombuffer(document, np.uint8)
         return arrays
 
     @staticmethod
     def _intervals(key: bytes, intervals: npt.NDArray[np.float64] | None, num_frames: int) -> Array:
         if intervals is None or np.shape(intervals) != (num_frames, 2):
-            raise StoreError(f"sample {key.hex()} needs intervals [{num_frames}, 2]", "Pass start and end in seconds.")
+            raise StoreError(
+                f"sample {key.hex()} needs intervals [{num_frames}, 2]", "Pass start and end in seconds."
+            )
         return np.ascontiguousarray(intervals, "<f8")
 
     def _append(self, key: bytes, arrays: Mapping[str, Array], hashes: Mapping[str, int]) -> None:
@@ -216,7 +232,7 @@ class FeatureWriter:
             "key": key.hex(),
             "fields": {name: [len(array), hashes[name]] for name, array in arrays.items()},
         }
-        payload: list[Buffer] = [memoryview(array).cast("B") for array in arrays.values() if array.size]
+        payload: list[Buffer] = [array.data.cast("B") for array in arrays.values() if array.size]
         with translated_errors(self._wal_dir):
             if self._journal is None:
                 self._journal = Journal.create(

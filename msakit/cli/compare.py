@@ -104,9 +104,11 @@ def _print_tables(comparison: Comparison) -> None:
         for metric in (metrics[entry.metric],)
     ]
     if differences:
+        data_console().print()
         print_table("", columns, differences, right=columns[2:])
+    data_console().print()
     for line in notes(comparison):
-        data_console().print(line, markup=False)
+        data_console().print(line, markup=False, soft_wrap=True)
 
 
 def _print_rows(comparison: Comparison) -> None:

@@ -123,7 +123,8 @@ def compare_groups(
         groups: At least one; the first is the reference.
         split: Whose predictions are compared.
         metric_names: Metrics to show and to test; none means all are shown and the validation metric tested.
-        published: Published test results to stand beside them; those of other datasets are left out.
+        published: Published test results to stand beside them; those of other datasets, and those
+            that give none of the shown metrics, are left out.
         num_resamples: Resamples of the bootstrap; 0 leaves the differences out.
         advance: Called `num_resamples` times for every tested metric of every group (for a progress bar).
 
@@ -149,7 +150,11 @@ def compare_groups(
         for name, side in zip(distinct_names(groups), aligned, strict=True)
     ]
     rows += _baseline_rows(groups[0], split, shown)
-    rows += [_published_row(result, shown) for result in published if result.dataset == dataset]
+    rows += [
+        row
+        for result in published
+        if result.dataset == dataset and (row := _published_row(result, shown)).estimates
+    ]
     names = [row.name for row in rows]
     differences = [
         difference

@@ -48,6 +48,7 @@ def comparison(tmp_path: Path) -> Comparison:
     ]
     published = [
         PublishedResult("mse-adapter", "mosei", {"mae": 0.5147}, "Table 2", "high", backbone="chatglm3-6b"),
+        PublishedResult("other", "mosei", {"corr": 0.7}, "Table 3", "high"),
         PublishedResult("mse-adapter", "sims", {"mae": 0.3}, "Table 2", "high"),
     ]
     return compare_groups(groups, metric_names=["mae", "acc2_has0"], published=published, num_resamples=400)

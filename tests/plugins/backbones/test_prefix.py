@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from plugins.backbones.conftest import make_backbone, make_prompt
+
+from msakit.core.answers import AnswerTrie
+
+TRIE = AnswerTrie.build([list(b"10"), list(b"11"), list(b"20")])
+ANSWERS = [TRIE.answers[index] for index in (0, 1, 2, 0)]
+
+
+def test_prefixes_are_computed_once(layout):
+    backbone, prompt = make_backbone(), make_prompt(layout)
+    first = backbone.answer_scores(prompt, TRIE)
+    misses = backbone.prefix_cache.num_misses
+    assert misses == (1 if layout == "paper" else 4)
+    torch.testing.assert_close(backbone.answer_scores(prompt, TRIE), first, atol=1e-6, rtol=0)
+    assert backbone.prefix_cache.num_misses == misses
+    backbone.prefix_cache.clear()
+    assert backbone.prefix_cache.num_bytes == 0
+    backbone.answer_scores(prompt, TRIE)
+    assert backbone.prefix_cache.num_misses == 2 * misses
+
+
+def test_the_budget_is_kept_and_changes_no_result(layout):
+    free, bound = make_backbone(), make_backbone(prefix_cache_mb=0)
+    prompt = make_prompt(layout)
+    for _ in range(2):
+        torch.testing.assert_close(
+            bound.answer_loss(prompt, ANSWERS), free.answer_loss(prompt, ANSWERS), atol=1e-6, rtol=0
+        )
+    assert bound.prefix_cache.num_bytes == 0
+    tokens = {tuple(row) for row in prompt.before}
+    one_token = 3 * 2 * 2 * 8 * 4  # layers, key and value, heads, head width, bytes
+    assert free.prefix_cache.num_bytes == sum(map(len, tokens)) * one_token
+
+
+def test_a_small_budget_keeps_what_came_first():
+    backbone = make_backbone()
+    cache = backbone.prefix_cache
+    cache._budget_bytes = 10 * 3 * 2 * 2 * 8 * 4
+    cache.get([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])
+    assert cache.num_bytes == 8 * 3 * 2 * 2 * 8 * 4
+    cache.get([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [9, 10, 11, 12]])
+    assert (cache.num_hits, cache.num_misses) == (2 + 1, 3 + 1)
+
+
+def test_training_works_after_an_evaluation_in_inference_mode(layout):
+    backbone, prompt = make_backbone(), make_prompt(layout)
+    with torch.inference_mode():
+        backbone.answer_scores(prompt, TRIE)
+    assert backbone.prefix_cache.num_bytes > 0
+    prompt.pseudo.requires_grad_()
+    backbone.answer_loss(prompt, ANSWERS).backward()
+    assert prompt.pseudo.grad.abs().max() > 0
+
+
+def test_a_batch_of_one_prefix_is_not_copied():
+    backbone = make_backbone()
+    states = backbone.prefix_cache.get([[1, 2, 3]] * 64)
+    assert states.states[0].shape == (2, 64, 2, 3, 8)
+    assert states.states[0].untyped_storage().nbytes() == 3 * 3 * 2 * 2 * 8 * 4
+
+
+@pytest.mark.parametrize("layout", ["late"])
+def test_lora_caches_nothing(layout):
+    backbone, prompt = make_backbone(lora=True), make_prompt(layout)
+    backbone.answer_scores(prompt, TRIE)
+    assert backbone.prefix_cache.num_bytes == 0

@@ -162,7 +162,7 @@ def _refuse_array_call(*args: object) -> object:
     raise ChildFailure("corrupt", "the pickle calls the array type directly")
 
 
-def _build_bytearray(*args: object) -> bytes:
+def _build_bytes(*args: object) -> bytes:
     if not args:
         return b""
     if isinstance(args[0], str) and len(args) == 2:
@@ -183,7 +183,7 @@ ADMITTED: dict[tuple[str, str], Builder] = {
     **{
         (module, name): Builder(build)
         for module in ("builtins", "__builtin__")
-        for name, build in (("set", list), ("frozenset", list), ("bytearray", _build_bytearray))
+        for name, build in (("set", list), ("frozenset", list), ("bytes", _build_bytes), ("bytearray", _build_bytes))
     },
 }
 
@@ -222,7 +222,7 @@ class TreeWriter:
             if node.bit_length() > MAX_INT_BITS:
                 raise ChildFailure("corrupt", "a number of absurd size")
             return node
-        if isinstance(node, list | tuple):
+        if isinstance(node, list | tuple | set | frozenset):
             return [self.encode(item, depth + 1) for item in node]
         if isinstance(node, dict):
             pairs = [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in node.items()]

@@ -1,0 +1,1 @@
+"""Gated multimodal units for msakit."""

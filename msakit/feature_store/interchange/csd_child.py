@@ -112,7 +112,13 @@ def _read_array(dataset: h5py.Dataset, blob: BinaryIO) -> dict[str, Any] | list[
     array = np.ascontiguousarray(dataset[()])
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     offset = append_bytes(blob, array.tobytes())
-    return {"array": offset, "dtype": array.dtype.str, "shape": list(array.shape), "fortran": False}
+    return {
+        "array": offset,
+        "dtype": array.dtype.str,
+        "shape": list(array.shape),
+        "fortran": False,
+        "axes": None,
+    }
 
 
 def _read_metadata(root: h5py.Group) -> list[list[str]]:

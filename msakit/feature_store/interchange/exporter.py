@@ -108,7 +108,7 @@ def _export_split(
         layout = _layout(table, reader, split, rows)
         padded, lengths = _pad(reader, rows, layout, scratch / f"{split}-{name}")
         if name == "text_bert":
-            padded = padded.transpose(0, 2, 1)
+            padded = np.ascontiguousarray(padded.transpose(0, 2, 1))
         data[name] = padded
         data.setdefault(f"{name}_lengths", lengths)
     data.pop("text_bert_lengths", None)

@@ -61,12 +61,13 @@ class DtypeRecord:
 class ArrayRecord:
     """A numpy array as dtype, shape, order and untouched bytes (or a plain list for object arrays)."""
 
-    __slots__ = ("dtype", "fortran", "payload", "shape")
+    __slots__ = ("axes", "dtype", "fortran", "payload", "shape")
 
     def __init__(self) -> None:
         self.dtype = DtypeRecord("|b1")
         self.shape: tuple[int, ...] = (0,)
         self.fortran = False
+        self.axes: tuple[int, ...] | None = None
         self.payload: Any = b""
 
     def __setstate__(self, state: object) -> None:
@@ -140,9 +141,15 @@ def _build_array(kind: object, shape: object, code: object) -> ArrayRecord:
     return ArrayRecord()
 
 
-def _build_from_buffer(payload: object, dtype: object, shape: object, order: object) -> ArrayRecord:
+def _build_from_buffer(
+    payload: object, dtype: object, shape: object, order: object, axes: object = None
+) -> ArrayRecord:
     record = ArrayRecord()
     record.fill(payload, dtype, shape, fortran=order == "F")
+    if order == "K" and axes is not None:
+        if not isinstance(axes, tuple) or sorted(axes) != list(range(len(record.shape))):
+            raise ChildFailure("corrupt", "an array's axes are not a permutation")
+        record.axes = axes
     return record
 
 
@@ -183,7 +190,12 @@ ADMITTED: dict[tuple[str, str], Builder] = {
     **{
         (module, name): Builder(build)
         for module in ("builtins", "__builtin__")
-        for name, build in (("set", list), ("frozenset", list), ("bytes", _build_bytes), ("bytearray", _build_bytes))
+        for name, build in (
+            ("set", list),
+            ("frozenset", list),
+            ("bytes", _build_bytes),
+            ("bytearray", _build_bytes),
+        )
     },
 }
 
@@ -245,6 +257,7 @@ class TreeWriter:
             "dtype": record.dtype.code,
             "shape": list(record.shape),
             "fortran": record.fortran,
+            "axes": record.axes,
         }
 
 

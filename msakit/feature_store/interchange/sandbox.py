@@ -214,4 +214,6 @@ class _TreeReader:
         stop = start + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
         flat = np.asarray(self._bytes[start:stop]).view(dtype)
         array = flat.reshape(shape, order="F" if node["fortran"] else "C")
+        if node["axes"] is not None:
+            array = array.transpose(node["axes"])
         return array.tolist() if dtype.kind in "SU" or not shape else array

@@ -261,6 +261,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 _PLAIN = {
     "arrays": {f"{code}": np.arange(6).reshape(2, 3).astype(code) for code in ("<f4", ">f8", "<i2", "u1", "?", "<f2")},
     "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "permuted": np.arange(24.0).reshape(2, 3, 4).transpose(1, 0, 2),
     "empty": np.zeros((0, 5), np.float32),
     "strings": np.array(["a", "你好"]),
     "bytes strings": np.array([b"ab", b"c"]),

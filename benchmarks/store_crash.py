@@ -8,6 +8,7 @@ fault the store is opened as the next user would and every sample compared bit f
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -30,15 +31,22 @@ from feature_store import fault_injection as injection
 from msakit.feature_store import FeatureStore
 
 SAMPLES_PER_FAULT = 60
+KILLS_PER_STORE = 20
 ERRORS = ("ENOSPC", "EIO")
 ERROR_CALLS = ("writev", "pwritev2", "fsync", "fdatasync", "link", "rename", "ftruncate", "openat")
 
 
 def kill_at_random(num_kills: int, num_workers: int, folder: Path, seed: int) -> harness.Tally:
-    store, tally, rng = new_store(folder), harness.Tally(), random.Random(seed)
-    while tally.kills < num_kills and tally.clean:
-        tally.kills += harness.kill_randomly(store, folder, rng, num_workers=num_workers, longest_s=0.25)
-        harness.examine(store, folder, tally)
+    tally, rng = harness.Tally(), random.Random(seed)
+    for chain in itertools.count():
+        # A chain of kills on one store, then a fresh one: comparing everything grows with the store.
+        place = folder / str(chain)
+        store = new_store(place)
+        for _ in range(KILLS_PER_STORE):
+            tally.kills += harness.kill_randomly(store, place, rng, num_workers=num_workers, longest_s=0.25)
+            harness.examine(store, place, tally)
+            if tally.kills >= num_kills or not tally.clean:
+                return tally
     return tally
 
 
@@ -101,6 +109,7 @@ def fill_disk(num_rounds: int, folder: Path) -> harness.Tally:
 
 def new_store(folder: Path) -> Path:
     """Create a store that has the feature set already."""
+    folder.mkdir(parents=True, exist_ok=True)
     store = folder / "store"
     with FeatureStore.create(store).writer(harness.FEATURE_SET):
         return store

@@ -32,6 +32,8 @@ class Tally:
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     num_duplicates: int = 0
+    examined: dict[Path, int] = field(default_factory=dict)
+    """Samples acknowledged so far, by store."""
 
     @property
     def clean(self) -> bool:
@@ -101,8 +103,9 @@ def examine(store: Path, folder: Path, tally: Tally) -> None:
     opened.refresh()
     catalog = opened.catalog(FEATURE_SET.fingerprint)
     names = [name for path in sorted(folder.glob("acknowledged.*")) for name in read_acknowledged(path)]
-    tally.acknowledged = len(names)
-    tally.num_duplicates = catalog.num_duplicates
+    tally.acknowledged += len(names) - tally.examined.get(store, 0)
+    tally.examined[store] = len(names)
+    tally.num_duplicates = max(tally.num_duplicates, catalog.num_duplicates)
     keys = np.frombuffer(b"".join(map(key_of, names)), np.uint8).reshape(-1, 16)
     for name, row in zip(names, catalog.find(keys).tolist(), strict=True):
         if row < 0:

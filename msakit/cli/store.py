@@ -1,0 +1,156 @@
+"""`msakit store`: look into feature stores and keep them in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from msakit.cli import store_interchange, store_upkeep
+from msakit.cli.render import print_json, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from msakit.feature_store import FeatureStore
+    from msakit.feature_store.validation import Validation
+
+app = typer.Typer(
+    help="Create, fill, inspect and mend feature stores.",
+    epilog="Example: msakit store ls feats",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+StoreArgument = Annotated[Path, typer.Argument(help="The store: a folder or a single .h5 file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+MAX_KEYS_SHOWN = 3
+
+
+@app.command("ls", epilog="Example: msakit store ls feats")
+def list_command(store: StoreArgument, *, as_json: JsonOption = False) -> None:
+    """List datasets and feature sets."""
+    from msakit.feature_store.description import describe_store
+
+    content = describe_store(_open(store))
+    if as_json:
+        print_json(content)
+        return
+    print_table(
+        "Datasets",
+        ("dataset", "version", "samples", "splits", "modalities"),
+        [
+            (
+                item["dataset"],
+                str(item["version"]),
+                str(item["samples"]),
+                " ".join(f"{name}:{count}" for name, count in item["splits"].items()),
+                " ".join(f"{name}:{count}" for name, count in item["present"].items()) or "text only",
+            )
+            for item in content["datasets"]
+        ],
+        right=("version", "samples"),
+    )
+    columns = ("feature set", "modality", "extractor", "width", "dtype", "shift s", "samples", "shards", "MB")
+    rows = [_feature_set_row(item) for item in content["feature_sets"]]
+    print_table("Feature sets", columns, rows, right=columns[3:4] + columns[5:])
+
+
+@app.command("info", epilog="Example: msakit store info feats demo")
+def info_command(
+    store: StoreArgument,
+    name: Annotated[str, typer.Argument(help="A dataset, or the beginning of a fingerprint.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show everything about one dataset or feature set: sizes, settings, who made it with what."""
+    from msakit.feature_store.description import describe_dataset, describe_feature_set
+
+    opened = _open(store)
+    describe = describe_dataset if name in opened.datasets() else describe_feature_set
+    content = describe(opened, name)
+    if as_json:
+        print_json(content)
+        return
+    print_table(name, ("what", "value"), [(key, text) for key, text in _flat(content)])
+
+
+@app.command("validate", epilog="Example: msakit store validate feats --deep")
+def validate_command(
+    store: StoreArgument,
+    *,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte against its checksum.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put damaged files aside and keep their good samples.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that a store is whole. Exit code 1 when something is damaged."""
+    from msakit.feature_store.validation import validate_store
+
+    with progress_bar() as bar:
+        task = bar.add_task("bytes checked", total=None, note="")
+        result = validate_store(
+            _open(store), deep=deep, repair=repair, progress=lambda count: bar.advance(task, count)
+        )
+        bar.update(task, visible=False)
+    if as_json:
+        print_json(result.document())
+    else:
+        _print_validation(store, result, deep=deep)
+    if result.damaged:
+        raise typer.Exit(1)
+
+
+def _open(path: Path) -> FeatureStore:
+    from msakit.feature_store import FeatureStore
+
+    return FeatureStore.open(path)
+
+
+def _feature_set_row(item: dict[str, Any]) -> tuple[str, ...]:
+    shift = item["frame_shift_s"]
+    return (
+        item["fingerprint"][:12],
+        item["modality"],
+        item["extractor"],
+        str(item["width"]),
+        item["dtype"],
+        "-" if shift is None else f"{shift:g}",
+        str(item["samples"]),
+        str(item["shards"]),
+        f"{item['bytes'] / 1e6:.1f}",
+    )
+
+
+def _print_validation(store: Path, result: Validation, *, deep: bool) -> None:
+    rows = []
+    for finding in result.findings:
+        keys = ", ".join(finding.keys[:MAX_KEYS_SHOWN])
+        more = f" and {len(finding.keys) - MAX_KEYS_SHOWN} more" if len(finding.keys) > MAX_KEYS_SHOWN else ""
+        rows.append((finding.level, finding.code, finding.path, finding.message, keys + more))
+    if rows:
+        print_table("Findings", ("level", "what", "where", "message", "samples"), rows)
+    checked = "every byte" if deep else "structure"
+    say(
+        f"{store}: {result.num_samples} samples in {result.num_shards} shards, "
+        f"{result.num_bytes / 1e6:.1f} MB, {checked} checked: {'DAMAGED' if result.damaged else 'whole'}"
+    )
+    for path in result.repaired:
+        say(f"Repaired: {path}")
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            rows += _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, item in enumerate(value):
+                rows += _flat(item, f"{prefix}{key}[{number}].")
+        else:
+            rows.append((prefix + key, str(value)))
+    return rows
+
+
+store_upkeep.register(app)
+store_interchange.register(app)

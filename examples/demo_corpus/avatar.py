@@ -91,6 +91,8 @@ class Renderer:
         self._model, self._look, self._size = model, look, size_px
         light = np.array([look.light_x, -0.45, -1.0])
         self._light = light / np.linalg.norm(light)
+        big = size_px * _SUPERSAMPLE
+        self._background = np.full((big, big, 3), np.array(look.background).astype(np.uint8), np.uint8)
 
     def draw(self, activations: Array, rotation_deg: Array, shift: Array) -> Image:
         """One frame [size, size, 3] BGR; `shift` moves the head, in units of half a face height."""
@@ -98,8 +100,7 @@ class Renderer:
         look = self._look
         points = self._model.mesh(activations, rotation_deg) * (look.width, look.height, 1.0)
         pixels = (points[:, :2] + shift) * (0.36 * big) + (0.5 * big, 0.54 * big)
-        canvas = np.empty((big, big, 3), np.uint8)
-        canvas[:] = look.background
+        canvas = self._background.copy()
         self._draw_head(canvas, pixels, float(rotation_deg[2]))
         self._draw_skin(canvas, points, pixels)
         self._draw_features(canvas, pixels)
@@ -171,15 +172,20 @@ class Renderer:
             _fill(canvas, grown, look.hair)
 
     def _draw_eye(self, canvas: Image, ring: Array, iris: Array) -> None:
-        mask = np.zeros(canvas.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [np.round(ring).astype(np.int32)], 255)
-        layer = np.full_like(canvas, 235)
+        low = np.maximum(np.floor(ring.min(0)).astype(int) - 2, 0)
+        high = np.ceil(ring.max(0)).astype(int) + 3
+        window = canvas[low[1] : high[1], low[0] : high[0]]
+        outline, centre = np.round(ring - low).astype(np.int32), iris[0] - low
+        mask = np.zeros(window.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [outline], 255)
+        layer = np.full_like(window, 235)
         radius = 0.5 * float(np.linalg.norm(iris[1] - iris[3]))
-        cv2.circle(layer, _at(*iris[0]), max(1, round(radius)), self._look.iris, -1, cv2.LINE_AA)
-        cv2.circle(layer, _at(*iris[0]), max(1, round(0.45 * radius)), (15, 15, 15), -1, cv2.LINE_AA)
-        canvas[mask > 0] = layer[mask > 0]
+        cv2.circle(layer, _at(*centre), max(1, round(radius)), self._look.iris, -1, cv2.LINE_AA)
+        cv2.circle(layer, _at(*centre), max(1, round(0.45 * radius)), (15, 15, 15), -1, cv2.LINE_AA)
+        window[mask > 0] = layer[mask > 0]
         lid = tuple(0.45 * c for c in self._look.skin)
-        cv2.polylines(canvas, [np.round(ring).astype(np.int32)], True, lid, _SUPERSAMPLE, cv2.LINE_AA)
+        whole = np.round(ring).astype(np.int32)
+        cv2.polylines(canvas, [whole], True, lid, _SUPERSAMPLE, cv2.LINE_AA)
 
 
 def _at(x: float, y: float) -> tuple[int, int]:

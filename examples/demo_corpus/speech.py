@@ -10,6 +10,7 @@ from importlib.metadata import files
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import parselmouth
 from numpy.typing import NDArray
 from parselmouth.praat import call
@@ -27,7 +28,12 @@ class SpeechMaker:
 
     def __init__(self) -> None:
         model = next(f for f in files(_VOICE_PACKAGE) or [] if f.name.endswith(".onnx"))
-        self._voice = PiperVoice.load(Path(str(model.locate())))
+        path = Path(str(model.locate()))
+        self._voice = PiperVoice.load(path)
+        # One thread: clips are made side by side, and idle threads of this runtime wait busily.
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._voice.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.sample_rate_hz = self._voice.config.sample_rate
 
     def speak(

@@ -62,7 +62,7 @@ class FeatureArray:
 
 
 def decode_audio(clip: MediaClip, sample_rate_hz: int) -> NDArray[np.float32]:
-    """The clip's first audio stream as mono samples in [-1, 1], resampled.
+    """The clip's first audio stream as mono samples (the mean of its channels) in [-1, 1], resampled.
 
     Raises:
         NoStreamError: The file has no audio.
@@ -73,13 +73,13 @@ def decode_audio(clip: MediaClip, sample_rate_hz: int) -> NDArray[np.float32]:
         if not container.streams.audio:
             raise NoStreamError(f"{clip.path}: no audio stream", hint="Leave audio out for this file.")
         stream = container.streams.audio[0]
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate_hz)
+        resampler = av.AudioResampler(format="fltp", rate=sample_rate_hz)
         pieces: list[NDArray[np.float32]] = []
         first: float | None = None
         for frame, time_s in _frames(container, stream, start, end):
             first = time_s if first is None else first
-            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-        pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)] if first is not None else []
+            pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
+        pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(None)] if first is not None else []
     samples = np.concatenate(pieces) if pieces else np.empty(0, np.float32)
     samples = _shift(samples, round(((first or 0.0) - start) * sample_rate_hz))
     if end is not None:

@@ -109,6 +109,21 @@ class Samples:
         """Modality to feature width (D)."""
         return {name: reader.width for name, reader in self._readers.items()}
 
+    @property
+    def feature_descriptions(self) -> dict[str, dict[str, Any]]:
+        """What made each modality's features, so that a run can make them again from media."""
+        return {
+            name: {
+                "fingerprint": reader.feature_set.fingerprint,
+                "extractor": reader.feature_set.extractor,
+                "width": reader.width,
+                "frame_shift_s": reader.frame_shift_s,
+                "parameters": dict(reader.feature_set.parameters),
+                "weights": list(reader.feature_set.weights),
+            }
+            for name, reader in self._readers.items()
+        }
+
     def check_widths(self, expected: Mapping[str, int]) -> None:
         """Refuse features of another width than a pipeline was trained on.
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from accelerate.utils import set_seed
 
 from msakit.core import provenance
 from msakit.core.builder import build_pipeline, measure_backbone
-from msakit.core.config import parse_pipeline
+from msakit.core.config import override, parse_pipeline
+from msakit.core.errors import InputError
 from msakit.core.evaluation import evaluate
 from msakit.core.metrics import baseline_metrics, validation_metric
 from msakit.core.predictions import write_predictions
@@ -40,6 +42,14 @@ class TrainedRun:
     run: Run
     resolved: ResolvedPipeline
     pipeline: Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an evaluation found: metrics of each split, and what the fuser complains of."""
+
+    splits: dict[str, dict[str, float]]
+    warnings: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,7 @@ def train_run(
     set_seed(settings.seed)
     pipeline = build_pipeline(resolved, registry, widths=samples.widths, backbone=backbone)
     _fit_scalers(pipeline, samples, resolved)
+    run.write_json("features.json", samples.feature_descriptions)
     run.write_json("provenance.json", provenance.collect(seed=settings.seed, data=_identify(plan, samples)))
     metric = validation_metric(resolved.dataset.metrics)
     trainer = Trainer(pipeline, samples, settings, metric, run, observers)
@@ -115,7 +126,7 @@ def evaluate_run(
     ablations: Sequence[Ablation] = (),
     facts: dict[str, Any] | None = None,
     on_batch: Callable[[int], None] | None = None,
-) -> dict[str, dict[str, float]]:
+) -> Report:
     """Evaluate splits: predictions to disk first, metrics second.
 
     Without ablations the metrics are merged into the run's metrics.json; with them, into
@@ -124,19 +135,56 @@ def evaluate_run(
     run, resolved = trained.run, trained.resolved
     samples.check_widths(run.widths())
     suffix = "".join(f" without {a.modality} ({a.how})" for a in ablations)
-    results = {}
+    results, warnings = {}, []
     for split in splits:
         outcome = _predict_split(trained, samples, split, ablations, on_batch)
         name = f"{split}{suffix}"
         write_predictions(run.folder / f"predictions.{_slug(name)}.csv", outcome, trained.pipeline.answers, resolved.dataset)
-        results[name] = {**outcome.metrics(resolved.dataset), "samples_per_s": len(outcome.ids) / outcome.seconds}
+        results[name] = {
+            **outcome.metrics(resolved.dataset),
+            "samples_per_s": len(outcome.ids) / outcome.seconds,
+        }
+        warnings += [f"{name}: {complaint}" for complaint in _diagnose(trained, outcome)]
     file = "ablations.json" if ablations else "metrics.json"
     content = {**_header(resolved), **run.read_json(file), **(facts or {})}
     content["splits"] = {**content.get("splits", {}), **results}
+    content["warnings"] = [w for w in content.get("warnings", []) if w.partition(":")[0] not in results] + warnings
     if not ablations:
         content["baselines"] = {**content.get("baselines", {}), **_baselines(samples, splits, resolved)}
     run.write_json(file, content)
-    return results
+    return Report(results, warnings)
+
+
+def _diagnose(trained: TrainedRun, outcome: Evaluation) -> list[str]:
+    """What the fuser has to say about its own diagnostics over a whole split (a collapsed gate, say)."""
+    diagnose = getattr(trained.pipeline.adapter.fuser, "diagnose", None)
+    if diagnose is None:
+        return []
+    even = {n: v for n, v in outcome.diagnostics.items() if len({sample.shape for sample in v}) == 1}
+    complaints: list[str] = diagnose({name: np.stack(samples) for name, samples in even.items()})
+    return complaints
+
+
+def with_decoding(trained: TrainedRun, decode: str | None) -> TrainedRun:
+    """The same run, answering by "score" or "generate"."""
+    if decode is None:
+        return trained
+    content = override(trained.resolved.config.model_dump(), [("answers.decode", decode)])
+    return replace(trained, resolved=replace(trained.resolved, config=parse_pipeline(content, "--decode")))
+
+
+def stored_samples(run: Run, store: Path | None) -> Path:
+    """The store given, or else the one the run was trained on.
+
+    Raises:
+        InputError: Neither is there.
+    """
+    if store is not None:
+        return store
+    recorded = run.read_json("provenance.json").get("data", {}).get("store")
+    if not recorded or not Path(recorded).exists():
+        raise InputError(f"The store of {run.folder} ({recorded}) is gone.", hint="Name one with --store.")
+    return Path(recorded)
 
 
 def _predict_split(

@@ -1,0 +1,101 @@
+"""`msakit predict`: from media or stored samples to an answer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from msakit.cli.context import options
+from msakit.cli.render import print_json, print_table, progress_bar, say
+from msakit.cli.settings import AsJson
+from msakit.core.errors import InputError
+
+if TYPE_CHECKING:
+    from msakit.core.batch import Batch
+    from msakit.core.prediction import Answer
+    from msakit.core.registry import Registry
+    from msakit.core.workflow import TrainedRun
+
+app = typer.Typer()
+
+
+@app.command(epilog='Example: msakit predict runs/quickstart/multimodal examples/clips/*.mp4 --text "what a film"')
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    clips: Annotated[list[Path] | None, typer.Argument(help="Media files (video, or audio alone).")] = None,
+    *,
+    text: Annotated[
+        list[str] | None, typer.Option(help="What is said: once for each file in turn, or once for all of them.")
+    ] = None,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="A stored sample instead of a file; may be repeated.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Where stored samples are; default: the run's store.")] = None,
+    decode: Annotated[str | None, typer.Option(help="score or generate, instead of the run's own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer for media files, text or stored samples: label or score, with probabilities."""
+    from msakit.core.workflow import load_run, with_decoding
+
+    if bool(clips or text) == bool(ids):
+        raise InputError("Nothing to predict, or two things at once.", hint="Give media files and --text, or --id.")
+    registry = options.registry()
+    trained = with_decoding(load_run(run, registry), decode)
+    batches = _stored(trained, ids, store) if ids else _media(trained, registry, clips or [], text or [])
+    answers = _answer(trained, batches)
+    if as_json:
+        print_json([asdict(answer) for answer in answers])
+        return
+    _show(answers)
+
+
+def _stored(trained: TrainedRun, ids: list[str], store: Path | None) -> list[Batch]:
+    from msakit.core.samples import Samples
+    from msakit.core.workflow import stored_samples
+
+    samples = Samples.open(stored_samples(trained.run, store), trained.resolved)
+    samples.check_widths(trained.run.widths())
+    return [samples.batch(samples.rows_of([name])) for name in ids]
+
+
+def _media(trained: TrainedRun, registry: Registry, clips: list[Path], texts: list[str]) -> list[Batch]:
+    from msakit.core.media import MediaClip
+    from msakit.core.prediction import MediaReader, text_batch
+
+    if not clips:
+        return [text_batch(text, trained.run.widths()) for text in texts]
+    if len(texts) not in (0, 1, len(clips)):
+        raise InputError(f"{len(texts)} texts for {len(clips)} files.", hint="Give --text once, or once for each file.")
+    spoken = texts * len(clips) if len(texts) == 1 else texts or [""] * len(clips)
+    reader = MediaReader(trained, registry)
+    batches = []
+    with progress_bar() as bar:
+        task = bar.add_task("Extracting", total=len(clips), note="")
+        for path, said in zip(clips, spoken, strict=True):
+            batches.append(reader.read([MediaClip(path, str(path), said)]))
+            bar.advance(task)
+    return batches
+
+
+def _answer(trained: TrainedRun, batches: list[Batch]) -> list[Answer]:
+    from msakit.core.prediction import answers_of
+
+    generate = trained.resolved.config.answers.decode == "generate"
+    answers = []
+    for batch in batches:
+        on_device = batch.to(trained.pipeline.device)
+        answers += answers_of(batch, trained.pipeline.predict(on_device, generate=generate), trained)
+    return answers
+
+
+def _show(answers: list[Answer]) -> None:
+    rows = []
+    for answer in answers:
+        likeliest = "  ".join(f"{name} {chance:.1%}" for name, chance in answer.likeliest)
+        prediction = "unreadable" if answer.prediction is None else str(answer.prediction)
+        rows.append((answer.id, prediction, likeliest or answer.generated or ""))
+    print_table("", ("sample", "answer", "likeliest"), rows, right=("answer",))
+    for answer in answers:
+        if answer.absent:
+            say(f"{answer.id}: predicted without {', '.join(answer.absent)}.")

@@ -1,0 +1,75 @@
+"""`msakit train`: train a pipeline, over one seed or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from msakit.cli.context import options
+from msakit.cli.results import print_run
+from msakit.cli.settings import AsJson, Overrides, parse_overrides
+from msakit.cli.watching import ProgressBar
+from msakit.core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from msakit.core.resolution import ResolvedPipeline
+    from msakit.core.training import Observer
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: msakit train pipeline.yaml --store features/ --output runs/first --set training.epochs=5")
+def train(
+    pipeline: Annotated[Path, typer.Argument(help="A pipeline file, as `msakit build -o` writes it.")],
+    *,
+    store: Annotated[Path, typer.Option(help="The feature store: a folder or a single .h5 file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run directory; default: runs/ and the file's name.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train so many runs, seeds 1111, 2222, ...; one folder each.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    assignments: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a pipeline; the best checkpoint on the validation split is kept and evaluated."""
+    from msakit.core.config import parse_pipeline, override
+    from msakit.core.resolution import resolve
+    from msakit.core.workflow import TrainingPlan, train_run
+    from msakit.core.yaml_files import read_yaml
+
+    registry = options.registry()
+    content = override(read_yaml(pipeline), parse_overrides(assignments))
+    folder = output or Path("runs") / pipeline.stem
+    backbone: Any = None
+    for seed, run_folder in seeded_folders(folder, seeds):
+        seeded = content if seed is None else override(content, [("training.seed", seed)])
+        resolved = resolve(parse_pipeline(seeded, str(pipeline)), registry, source=str(pipeline))
+        plan = TrainingPlan(resolved, store, run_folder, resume=resume and (run_folder / "pipeline.yaml").exists())
+        trained = train_run(plan, registry, observers=observers_for(resolved, run_folder), backbone=backbone)
+        if resolved.backbone.settings.model_dump().get("adaptation") == "frozen":
+            backbone = trained.pipeline.backbone
+        print_run(run_folder, as_json=as_json)
+
+
+def seeded_folders(folder: Path, seeds: int) -> list[tuple[int | None, Path]]:
+    """The run folders of several seeds; one seed is the pipeline's own, in the folder itself."""
+    if seeds == 1:
+        return [(None, folder)]
+    numbers = [1111 * (index + 1) for index in range(seeds)]
+    return [(number, folder / f"seed-{number}") for number in numbers]
+
+
+def observers_for(resolved: ResolvedPipeline, folder: Path, title: str | None = None) -> list[Observer]:
+    """A progress bar, and TensorBoard events where tensorboard is installed."""
+    from msakit.core.metrics import validation_metric
+    from msakit.core.tracking import TensorBoard
+
+    metric = validation_metric(resolved.dataset.metrics)
+    observers: list[Observer] = [ProgressBar(title or f"Training {folder.name}", metric.name)]
+    try:
+        observers.append(TensorBoard(folder / "tensorboard"))
+    except MissingExtraError:
+        pass
+    return observers

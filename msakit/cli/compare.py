@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from msakit.core.results import RunGroup
     from msakit.core.specs import PublishedResult
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Format(StrEnum):
@@ -50,7 +50,9 @@ def compare(
     resamples: Annotated[
         int, typer.Option(min=0, help="Bootstrap resamples; 0 leaves out the tests.")
     ] = 2000,
-    output_format: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    output_format: Annotated[
+        Format, typer.Option("--format", help="table, markdown, csv, latex or json.")
+    ] = Format.TABLE,
     as_json: AsJson = False,
 ) -> None:
     """Put runs side by side: mean and sd over seeds, paired bootstrap, published figures.

@@ -19,7 +19,8 @@ from msakit.feature_store.interchange.child_runtime import ChildFailure, append_
 MAX_ENTRIES = 1_000_000
 MAX_METADATA = 256
 MAX_TEXT_BYTES = 1 << 20
-SMALL_BYTES = 1 << 20
+SMALL_BYTES = 64 << 20
+"""Up to this size any ratio is believed: features of a video without a face are zeros throughout."""
 MAX_RATIO = 100
 SAFE_FILTERS = {
     h5py.h5z.FILTER_DEFLATE,

@@ -126,4 +126,6 @@ class ChatGLMCodec:
         (folder / "tokenizer.model").write_bytes(self._file.read_bytes())
 
 
-CHATGLM = CheckpointFormat("chatglm", read_architecture, convert, ChatGLMCodec, ("tokenizer.model",))
+CHATGLM = CheckpointFormat(
+    "chatglm", read_architecture, convert, ChatGLMCodec, files=("tokenizer.model",), start=("[gMASK]", "sop")
+)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from msakit.core.errors import InputError
 from msakit.plugins.backbones.architecture import build_empty
 from msakit.plugins.backbones.devices import choose_device, dtype_of
-from msakit.plugins.backbones.pretrained import explain_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +41,7 @@ class CheckpointFormat:
             tensors the model computes itself.
         codec: The tokenizer of a checkpoint folder.
         files: Patterns of the repository's files that the tokenizer needs.
+        start: Tokens its prompts begin with.
     """
 
     name: str
@@ -48,27 +49,7 @@ class CheckpointFormat:
     convert: Callable[[str, Tensor, Mapping[str, Any]], list[Named]]
     codec: Callable[[Path], TextCodec]
     files: tuple[str, ...]
-
-
-def fetch(repository: str, revision: str | None, files: tuple[str, ...]) -> Path:
-    """A folder with a hub repository's weights, configuration and given files.
-
-    Raises:
-        MsakitError: They are not here and cannot be fetched.
-    """
-    from huggingface_hub import snapshot_download
-
-    weights = ["*.safetensors", "*.safetensors.index.json"], ["*.bin", "*.bin.index.json"]
-    try:
-        for patterns in weights:
-            folder = snapshot_download(
-                repository, revision=revision, allow_patterns=["config.json", *files, *patterns]
-            )
-            if list(Path(folder).glob(patterns[0])):
-                break
-    except (OSError, ValueError) as error:
-        raise explain_failure(repository, error) from error
-    return Path(folder)
+    start: tuple[str, ...]
 
 
 def load_converted(folder: Path, layout: CheckpointFormat, config: CausalLMConfig) -> PreTrainedModel:
@@ -112,7 +93,9 @@ def iterate_tensors(folder: Path) -> Iterator[Named]:
     for file in files:
         try:
             yield from _read_file(file)
-        except (OSError, RuntimeError, ValueError, EOFError) as error:
+        except UnpicklingError as error:
+            raise InputError(f"The weights file '{file}' is refused: it holds more than tensors.") from error
+        except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
             raise InputError(f"The weights file '{file}' cannot be read: {error}") from error
 
 

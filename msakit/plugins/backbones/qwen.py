@@ -126,4 +126,6 @@ class QwenCodec:
         (folder / "qwen.tiktoken").write_bytes(self._file.read_bytes())
 
 
-QWEN = CheckpointFormat("qwen", read_architecture, convert, QwenCodec, ("*.tiktoken",))
+QWEN = CheckpointFormat(
+    "qwen", read_architecture, convert, QwenCodec, files=("*.tiktoken",), start=("<|im_start|>",)
+)

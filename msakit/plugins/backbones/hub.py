@@ -1,0 +1,81 @@
+"""Repositories of the Hugging Face hub as local folders.
+
+What was fetched before is used without asking the hub again, so a run needs the network once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
+
+from msakit.core.errors import MsakitError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TOKENIZER_FILES = ("*.json", "*.model", "*.txt", "*.jinja")
+_WEIGHTS = (("*.safetensors", "model.safetensors.index.json"), ("*.bin", "pytorch_model.bin.index.json"))
+
+
+def fetch(repository: str, revision: str | None, files: Sequence[str]) -> Path:
+    """A folder with a repository's weights (safetensors, else .bin), configuration and given files.
+
+    Raises:
+        MsakitError: They are not here and cannot be fetched.
+    """
+    wanted = ["config.json", *files]
+    try:
+        folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
+        if holds_weights(folder):
+            return folder
+    except (OSError, ValueError):
+        pass  # nothing of it is here yet
+    try:
+        for patterns in _WEIGHTS:
+            found = snapshot_download(repository, revision=revision, allow_patterns=[*wanted, *patterns])
+            if holds_weights(Path(found)):
+                return Path(found)
+    except (OSError, ValueError) as error:
+        raise _unreachable(repository, error) from error
+    raise MsakitError(f"The repository '{repository}' holds no weights: neither .safetensors nor .bin files.")
+
+
+def fetch_config(repository: str, revision: str | None = None) -> Path:
+    """A repository's config.json.
+
+    Raises:
+        MsakitError: It is not here and cannot be fetched.
+    """
+    known = try_to_load_from_cache(repository, "config.json", revision=revision)
+    if isinstance(known, str):
+        return Path(known)
+    try:
+        return Path(hf_hub_download(repository, "config.json", revision=revision))
+    except (OSError, ValueError) as error:
+        raise _unreachable(repository, error) from error
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether a folder has a configuration and all files of its weights."""
+    if not (folder / "config.json").is_file():
+        return False
+    for pattern, index in _WEIGHTS:
+        if (folder / index).is_file():
+            shards = json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()
+            if all((folder / shard).is_file() for shard in shards):
+                return True
+        elif next(folder.glob(pattern), None):
+            return True
+    return False
+
+
+def _unreachable(repository: str, error: Exception) -> MsakitError:
+    reason = str(error).strip().partition("\n")[0]
+    return MsakitError(
+        f"'{repository}' is not on this computer and could not be fetched: {reason}",
+        hint="Check the name and the network; log in with `hf auth login` for a gated repository. Or copy "
+        "the repository's files here by other means and name their folder as the backbone's `path`.",
+    )

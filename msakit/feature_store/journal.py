@@ -35,6 +35,8 @@ MAGIC = b"MSJ1"
 PREFIX = struct.Struct("<4sIQQ")
 MAX_HEADER_BYTES = 4 << 20
 MAX_PAYLOAD_BYTES = 1 << 31
+RESUME_EFFORT = 16
+"""After damage, hash at most this many times the journal's size in search of the next record."""
 
 Locking = Literal["flock", "none"]
 
@@ -225,19 +227,21 @@ def scan_journal(data: Buffer | mmap.mmap, journal_id: str) -> Scan:
         )
     check_journal_version(first.header)
     scan = Scan(first.header)
-    position = first.payload_stop
+    position, budget = first.payload_stop, RESUME_EFFORT * len(view)
     while position < len(view):
         record = read_record(view, position, seed)
-        if record is None:
-            resumed = _next_valid(data, view, position + 1, seed)
-            if resumed is None:
-                scan.torn_bytes = len(view) - position
-                break
-            scan.damaged_bytes += resumed - position
-            position = resumed
+        if record is not None:
+            scan.records.append(record)
+            position = record.payload_stop
             continue
-        scan.records.append(record)
-        position = record.payload_stop
+        resumed, budget = _next_valid(data, view, position + 1, (seed, budget))
+        if resumed is None:
+            scan.torn_bytes = len(view) - position
+            # Given up rather than read to the end: keep the journal, something may be left in it.
+            scan.damaged_bytes += scan.torn_bytes if budget < 0 else 0
+            break
+        scan.damaged_bytes += resumed - position
+        position = resumed
     return scan
 
 
@@ -284,8 +288,20 @@ def iterate_magic(data: Buffer | mmap.mmap, position: int) -> Iterator[int]:
         found = source.find(MAGIC, found + 1)
 
 
-def _next_valid(data: Buffer | mmap.mmap, view: memoryview, position: int, seed: int) -> int | None:
+def _next_valid(
+    data: Buffer | mmap.mmap, view: memoryview, position: int, seed_and_budget: tuple[int, int]
+) -> tuple[int | None, int]:
+    """Find the next valid record; the budget of bytes to hash keeps a forged journal from taking for ever."""
+    seed, budget = seed_and_budget
     for candidate in iterate_magic(data, position):
+        if len(view) - candidate < PREFIX.size:
+            break
+        _, num_header, num_payload, _ = PREFIX.unpack_from(view, candidate)
+        if num_header + num_payload > len(view) - candidate:
+            continue
+        budget -= num_header + num_payload
+        if budget < 0:
+            break
         if read_record(view, candidate, seed) is not None:
-            return candidate
-    return None
+            return candidate, budget
+    return None, budget

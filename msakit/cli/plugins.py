@@ -1,0 +1,65 @@
+"""`msakit plugins`: list, check and start plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from msakit.cli.context import options
+from msakit.cli.render import print_json, print_table, say
+from msakit.cli.settings import AsJson
+
+app = typer.Typer(no_args_is_help=True, help="List, check and start plugins.")
+
+
+@app.command("list", epilog="Example: msakit plugins list")
+def list_plugins(*, as_json: AsJson = False) -> None:
+    """List installed plugins and what each offers. MSAKIT_PLUGINS=a,b loads only those."""
+    manager = options.registry().manager
+    rows = [
+        {
+            "plugin": report.name,
+            "distribution": report.distribution,
+            "state": "broken" if report.error else "heavy" if report.imported else "ok",
+            "error": (report.error or "").strip().splitlines()[-1] if report.error else "",
+        }
+        for report in manager.reports
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        say("No plugins besides what msakit ships. Start one with: msakit plugins new NAME")
+        return
+    print_table("", ("plugin", "distribution", "state", "error"), [tuple(row.values()) for row in rows])
+
+
+@app.command("check", epilog="Example: msakit plugins check")
+def check() -> None:
+    """Check every plugin and every component it names; exit 1 if something is wrong."""
+    from msakit.core.plugin_check import check_registry
+
+    registry = options.registry()
+    problems = check_registry(registry)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    say(f"{len(registry.manager.reports)} plugins and {len(registry.components())} components are in order.")
+
+
+@app.command("new", epilog="Example: msakit plugins new my_fuser")
+def new(
+    name: Annotated[str, typer.Argument(help="Package name, such as my_fuser.")],
+    *,
+    folder: Annotated[Path, typer.Option(help="Where to put the package's folder.")] = Path(),
+) -> None:
+    """Start a plugin package: a fuser, its settings, its registration and its contract test."""
+    from msakit.core.scaffold import write_plugin
+
+    made = write_plugin(name, folder)
+    for path in made:
+        typer.echo(str(path))
+    say(f"Try it: pip install -e {made[0].parent} && msakit components show {name}")

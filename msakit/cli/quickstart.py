@@ -1,0 +1,89 @@
+"""`msakit quickstart`: the main job on the shipped corpus and backbone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import msakit
+from msakit.cli.context import options
+from msakit.cli.render import say
+from msakit.cli.settings import AsJson
+from msakit.cli.study_tables import print_study
+from msakit.cli.sweep import watch
+from msakit.cli.train import seeded_folders
+
+if TYPE_CHECKING:
+    from msakit.core.study import Study
+
+app = typer.Typer()
+
+DATA = Path(msakit.__file__).parent / "data"
+METRICS = ("mae", "corr", "acc2_has0", "f1_has0", "acc2_non0", "acc7")
+ABOUT = """The corpus: movie snippets with human ratings, spoken by a synthetic voice and an animated face.
+In 4 clips of 10 the delivery is ironic, which flips the label, so neither text nor voice nor face alone
+gives it away. It shows that the machinery works, not how well it does on people (docs/demo_corpus.md)."""
+
+
+@app.command(epilog="Example: msakit quickstart --seeds 3 --output runs/three-seeds")
+def quickstart(
+    *,
+    store: Annotated[Path, typer.Option(help="The samples; default: the shipped corpus.")] = DATA / "demo.h5",
+    study_file: Annotated[
+        Path, typer.Option("--study", help="What to train; default: the shipped study.")
+    ] = DATA / "quickstart.yaml",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs go.")] = Path("runs/quickstart"),
+    seeds: Annotated[int, typer.Option(min=1, help="Train every system so often.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train an adapter on a pretrained language model over real audio and video features.
+
+    Trains on text, audio and vision together and on each alone, evaluates all of them on the test
+    split, and writes a report. Run it again after an interruption and it goes on from there.
+    """
+    from msakit.core.study import read_study
+
+    started = time.monotonic()
+    registry = options.registry()
+    study = read_study(study_file, store, output)
+    numbers = [seed or study.config.seeds[0] for seed, _ in seeded_folders(output, seeds)]
+    study = replace(study, config=study.config.model_copy(update={"seeds": numbers}))
+    if not as_json:
+        say(ABOUT + "\n")
+    study.run(registry, watch)
+    print_study(
+        study, study.results(registry, "test"), METRICS, baselines=_baselines(study), as_json=as_json
+    )
+    if not as_json:
+        _say_what_next(study, time.monotonic() - started)
+
+
+def _first_run(study: Study) -> Path:
+    from msakit.core.study import slug
+
+    return study.folder / slug(next(iter(study.config.systems))) / f"seed-{study.config.seeds[0]}"
+
+
+def _baselines(study: Study) -> dict[str, dict[str, float]]:
+    from msakit.core.run import Run
+
+    metrics = Run(_first_run(study)).read_json("metrics.json")
+    found: dict[str, dict[str, float]] = metrics["baselines"]["test"]
+    return found
+
+
+def _say_what_next(study: Study, seconds: float) -> None:
+    from msakit.core.errors import MissingExtraError
+    from msakit.core.report import write_report
+
+    run = _first_run(study)
+    say(f"\nTest split; done in {seconds / 60:.1f} minutes. Every prediction is in {run}/predictions.test.csv")
+    try:
+        say(f"Report: {write_report(run, run / 'report.html')}")
+    except MissingExtraError as error:
+        say(str(error))
+    say(f'Next: msakit predict {run} CLIP.mp4 --text "what is said in it"')

@@ -1,0 +1,65 @@
+"""`msakit sweep`: a grid of settings, or named systems, over seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from msakit.cli.context import options
+from msakit.cli.render import print_table
+from msakit.cli.settings import AsJson
+from msakit.cli.study_tables import print_study
+from msakit.cli.train import observers_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from msakit.core.study import Cell, Study
+    from msakit.core.training import Observer
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: msakit sweep examples/studies/injector.yaml --store msakit/data/demo.h5 --dry-run")
+def sweep(
+    study: Annotated[Path, typer.Argument(help="A study file: a pipeline with systems or a grid.")],
+    *,
+    store: Annotated[Path, typer.Option(help="The feature store.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: runs/ and the file's name.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the runs.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train every setting with every seed; finished runs are kept, started ones resumed.
+
+    A grid is measured on the validation split alone, so that nothing is tuned on test data.
+    """
+    from msakit.core.study import read_study
+
+    planned = read_study(study, store, output or Path("runs") / study.stem)
+    registry = options.registry()
+    if dry_run:
+        cells = planned.cells(registry)
+        rows = [(c.system, str(c.seed), "finished" if c.is_finished else "to do", str(c.folder)) for c in cells]
+        print_table("", ("system", "seed", "state", "folder"), rows)
+        return
+    planned.run(registry, watch)
+    for split in planned.config.splits:
+        print_study(planned, planned.results(registry, split), metric_names(planned), as_json=as_json)
+
+
+def watch(cell: Cell) -> Sequence[Observer]:
+    """A progress bar for one run of a study."""
+    return observers_for(cell.resolved, cell.folder, f"{cell.system}, seed {cell.seed}")
+
+
+def metric_names(study: Study) -> tuple[str, ...]:
+    """The metrics worth a column, the validation metric's family's."""
+    from msakit.core.config import DatasetChoice
+    from msakit.core.metrics import family_metrics
+    from msakit.core.resolution import resolve_dataset
+
+    choice = DatasetChoice.model_validate(study.pipeline["dataset"])
+    family = resolve_dataset(choice, options.registry()).metrics
+    return tuple(metric.name for metric in family_metrics(family))[:8]

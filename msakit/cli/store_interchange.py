@@ -1,27 +1,25 @@
-"""`msakit store import`, `export` and `check`: data in, data out, data doctored."""
+"""`msakit store import` and `export`; registers `check` with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from msakit.cli.context import options
-from msakit.cli.render import print_json, print_table, progress_bar, say
+from msakit.cli.render import print_json, print_table, say
+from msakit.cli.store_check import check_command
+from msakit.cli.store_progress import store_progress
 from msakit.feature_store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from msakit.core.specs import DatasetSpec
-    from msakit.feature_store import FeatureStore
-    from msakit.feature_store.doctor import Expectations, Report
     from msakit.feature_store.interchange import ImportReport
 
 StoreOption = Annotated[Path, typer.Option("--store", "-s", help="The store: a folder, created if absent.")]
+StoreArgument = Annotated[Path, typer.Argument(help="The store: a folder or a single .h5 file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PADDING_TEXT = {
     "back": "cut behind",
@@ -34,13 +32,12 @@ PADDING_TEXT = {
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the `store` group."""
-    app.command(
-        "import", epilog="Example: msakit store import unaligned_50.pkl --store feats --dataset mosei"
-    )(import_command)
-    app.command("export", epilog="Example: msakit store export mosei mosei.pkl --store feats")(export_command)
-    app.command("check", epilog="Example: msakit store check mosei --store feats --label-range -3,3")(
-        check_command
-    )
+    for name, command, example in (
+        ("import", import_command, "import unaligned_50.pkl --store feats --dataset mosei"),
+        ("export", export_command, "export feats mosei.pkl --dataset mosei"),
+        ("check", check_command, "check feats mosei --label-range -3,3"),
+    ):
+        app.command(name, epilog=f"Example: msakit store {example}")(command)
 
 
 def import_command(  # noqa: PLR0913 - one argument an option
@@ -114,7 +111,7 @@ def import_command(  # noqa: PLR0913 - one argument an option
         known_files=known_files,
     )
     target = None if dry_run else FeatureStore.open_or_create(store)
-    with _progress() as progress:
+    with store_progress() as progress:
         report = import_files(target, files or [], wanted, progress)
     if as_json:
         print_json(report.as_json())
@@ -128,17 +125,31 @@ def import_command(  # noqa: PLR0913 - one argument an option
 
 
 def export_command(
-    dataset: Annotated[str, typer.Argument(help="Dataset to export.")],
-    file: Annotated[Path, typer.Argument(help="MMSA pickle to write.")],
+    store: StoreArgument,
+    file: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
     *,
-    store: StoreOption,
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Which one, where there are several.")] = "",
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="Write a read-only store file instead.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a dataset as an MMSA pickle, which imports back to the same data."""
+    """Export a dataset as an MMSA pickle, which imports back to the same data, or as a single-file store."""
     from msakit.feature_store import FeatureStore
     from msakit.feature_store.interchange import export_mmsa
 
-    report = export_mmsa(FeatureStore.open(store), dataset, file)
+    opened = FeatureStore.open(store)
+    names = [dataset] if dataset else opened.datasets()
+    if single_file:
+        opened.export_single_file(file, names)
+        if as_json:
+            print_json({"file": str(file), "datasets": names})
+        else:
+            say(f"{file}: {', '.join(names)}")
+        return
+    if len(names) != 1:
+        raise StoreError(f"{store} has {len(names)} datasets", f"Name one with --dataset: {', '.join(names)}")
+    report = export_mmsa(opened, names[0], file)
     if as_json:
         print_json(report.as_json())
         return
@@ -152,40 +163,6 @@ def export_command(
         say(f"Note: {note}")
 
 
-def check_command(
-    dataset: Annotated[str | None, typer.Argument(help="Dataset to check; all when left out.")] = None,
-    *,
-    store: StoreOption,
-    label_range: Annotated[str, typer.Option(help="LOW,HIGH that labels must lie in.")] = "",
-    label_step: Annotated[float, typer.Option(help="Grid that labels must lie on, such as 0.2.")] = 0.0,
-    language: Annotated[str, typer.Option(help="Language tag the texts must be in.")] = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Examine the data of a store: labels, texts, features, leaks between splits. Exit code 1 on errors."""
-    from msakit.feature_store import FeatureStore
-    from msakit.feature_store.doctor import check_dataset
-
-    opened = FeatureStore.open(store)
-    given = _read_range(label_range)
-    names = [dataset] if dataset else opened.datasets()
-    if not names:
-        raise StoreError(
-            f"{store} has no dataset", "Import one: msakit store import FILE --store ... --dataset NAME"
-        )
-    with _progress() as progress:
-        reports = [
-            check_dataset(opened, name, _expect(opened, name, given, label_step, language), progress)
-            for name in names
-        ]
-    if as_json:
-        print_json([report.as_json() for report in reports])
-    else:
-        for report in reports:
-            _print_check(report)
-    if any(report.num_errors for report in reports):
-        raise typer.Exit(1)
-
-
 def _pairs(option: str, values: Sequence[str] | None) -> list[tuple[str, str]]:
     pairs = []
     for value in values or ():
@@ -196,52 +173,8 @@ def _pairs(option: str, values: Sequence[str] | None) -> list[tuple[str, str]]:
     return pairs
 
 
-def _expect(
-    store: FeatureStore,
-    dataset: str,
-    label_range: tuple[float, float] | None,
-    label_step: float,
-    language: str,
-) -> Expectations:
-    """What the options say about a dataset, then its table, then the registry."""
-    from msakit.feature_store.doctor import Expectations
-
-    spec = _spec(dataset)
-    if spec is not None:
-        label_range = label_range or spec.label_range
-        if not language and not any(store.table(dataset).language):
-            language = spec.language
-    return Expectations(label_range, label_step, language)
-
-
 def _spec(dataset: str) -> DatasetSpec | None:
     return next((spec for spec in options.registry().datasets() if spec.name == dataset), None)
-
-
-def _read_range(text: str) -> tuple[float, float] | None:
-    if not text:
-        return None
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise StoreError(f"--label-range {text!r} is not LOW,HIGH", "As in --label-range -3,3") from error
-    return low, high
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A callback that moves one bar on stderr, a task for each thing done."""
-    with progress_bar() as bar:
-        tasks: dict[str, Any] = {}
-
-        def move(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total, note="")
-            bar.update(tasks[what], completed=done)
-
-        yield move
-        for task in bar.tasks:
-            bar.update(task.id, completed=task.total)
 
 
 def _print_import(report: ImportReport) -> None:
@@ -281,15 +214,3 @@ def _import_row(name: str, item: dict[str, Any]) -> tuple[str, ...]:
     counts = (item[key] for key in ("nan", "inf", "negative_inf"))
     measured = (item["present"], item["frames"], item["longest"])
     return (name, str(item["width"]), item["dtype"], *map(str, measured), padding, *map(str, counts))
-
-
-def _print_check(report: Report) -> None:
-    rows = [
-        (item.severity, item.code, item.where, str(item.count), f"{item.message} {item.remedy}")
-        for item in report.findings
-    ]
-    counts = f"{report.num_samples} samples, {report.num_errors} errors, {report.num_warnings} warnings"
-    title = f"{report.dataset}: {counts}"
-    print_table(
-        title, ("severity", "finding", "where", "count", "what and what to do"), rows, right=("count",)
-    )

@@ -88,6 +88,7 @@ def _content(run: RunResult, found: Predictions, split: str) -> dict[str, Any]:
         "split": split,
         "num_samples": len(found),
         "tiles": _tiles(run, split),
+        "warnings": [str(warning) for warning in run.record.get("warnings", [])],
         "tables": [_metric_table(run, metrics, split), *_ablation_tables(run, metrics)],
         "training": _training_figures(run),
         "predictions": [*_class_figures(run, found), *_score_figures(run, found)],

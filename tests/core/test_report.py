@@ -79,6 +79,7 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
         baselines={"test": {"mean": {"mae": 1.6}, "median": {"mae": 1.5}}},
         parameters={"trainable": 1234, "total": 123400},
         timing={"train_s": 125.0, "samples_per_s": 31.25},
+        warnings=[f"test: the gate is uniform {EVIL}"],
         training={"best_epoch": 1, "epochs": 2, "stopped": "all epochs done"},
     )
 
@@ -112,6 +113,7 @@ def test_all_text_of_the_run_is_escaped(page: Page) -> None:
     shown = "".join(page.texts)
     assert f"{EVIL}0" in shown
     assert f"msakit {EVIL}" in shown
+    assert f"test: the gate is uniform {EVIL}" in shown
     assert f"note {EVIL}" in shown
 
 

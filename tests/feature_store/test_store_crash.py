@@ -48,7 +48,8 @@ def test_three_writers_killed_together_lose_nothing(place: Path) -> None:
 
 @needs_strace
 @pytest.mark.parametrize(
-    ("call", "number"), [("writev", 20), ("pwritev2", 1), ("fsync", 2), ("link", 1), ("unlink", 1), ("unlink", 2)]
+    ("call", "number"),
+    [("writev", 20), ("pwritev2", 1), ("fsync", 2), ("link", 1), ("unlink", 1), ("unlink", 2)],
 )
 def test_a_kill_at_a_system_call_loses_nothing(place: Path, call: str, number: int) -> None:
     acknowledged = place.parent / "acknowledged.0"

@@ -140,10 +140,27 @@ def renamed_column(file: h5py.File, folder: Path) -> None:
 
 
 ATTACKS: list[Callable[[h5py.File, Path], None]] = [
-    soft_link, external_link, external_group, external_storage, virtual_dataset, size_bomb, late_allocated_bomb,
-    offsets_bomb, negative_count, decompression_bomb, cyclic_group, vlen_strings, object_references, compound_type,
-    vlen_attribute, huge_attribute, offsets_backwards, reordered_index, many_members, renamed_column,
-]  # fmt: skip
+    soft_link,
+    external_link,
+    external_group,
+    external_storage,
+    virtual_dataset,
+    size_bomb,
+    late_allocated_bomb,
+    offsets_bomb,
+    negative_count,
+    decompression_bomb,
+    cyclic_group,
+    vlen_strings,
+    object_references,
+    compound_type,
+    vlen_attribute,
+    huge_attribute,
+    offsets_backwards,
+    reordered_index,
+    many_members,
+    renamed_column,
+]
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
@@ -174,9 +191,16 @@ def test_an_edited_file_without_its_trailer_is_refused(store: FeatureStore, tmp_
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + os.urandom(4000), os.urandom(2000), b"MSKT" * 100,
-     b"\xff" * 28 + b"MSKT", bytes(20) + b"MSKT"],
-)  # fmt: skip
+    [
+        b"",
+        b"\x89HDF\r\n\x1a\n",
+        b"\x89HDF\r\n\x1a\n" + os.urandom(4000),
+        os.urandom(2000),
+        b"MSKT" * 100,
+        b"\xff" * 28 + b"MSKT",
+        bytes(20) + b"MSKT",
+    ],
+)
 def test_what_is_no_store_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "junk.h5"
     path.write_bytes(content)
@@ -217,9 +241,12 @@ def test_any_flipped_bit_is_refused_or_harmless(store: FeatureStore, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("name", "version"), [("", "2.0"), (f"feature_sets/{AUDIO.fingerprint}", "3.1"), (FIELD, "x"), ("tables/demo", "2.0")]
+    ("name", "version"),
+    [("", "2.0"), (f"feature_sets/{AUDIO.fingerprint}", "3.1"), (FIELD, "x"), ("tables/demo", "2.0")],
 )
-def test_unknown_versions_say_what_to_install(store: FeatureStore, tmp_path: Path, name: str, version: str) -> None:
+def test_unknown_versions_say_what_to_install(
+    store: FeatureStore, tmp_path: Path, name: str, version: str
+) -> None:
     path = tmp_path / "newer.h5"
     store.export_single_file(path)
     with h5py.File(path, "r+") as file:

@@ -32,7 +32,10 @@ def assert_same_data(one: FeatureStore, other: FeatureStore, dataset: str) -> No
     tables = one.table(dataset), other.table(dataset)
     assert tables[0].id == tables[1].id
     for modality in tables[0].features:
-        a, b = (s.reader(t, modality, verify="always").read(range(len(t))) for s, t in zip((one, other), tables, strict=True))
+        a, b = (
+            s.reader(t, modality, verify="always").read(range(len(t)))
+            for s, t in zip((one, other), tables, strict=True)
+        )
         np.testing.assert_array_equal(a.values, b.values)
         np.testing.assert_array_equal(a.present, b.present)
 
@@ -87,9 +90,12 @@ def test_selection_by_numbers_and_ids(store: FeatureStore) -> None:
     assert matching_rows(table, where=["label=-0.5"]).tolist() == [2]
     assert matching_rows(table, ids=["clip05", "clip01"]).tolist() == [1, 5]
     for bad, message in [
-        ({"where": ["colour=red"]}, "no column 'colour'"), ({"where": ["speaker"]}, "COLUMN=VALUE"),
-        ({"where": ["label=red"]}, "holds numbers"), ({"ids": ["nobody"]}, "no sample 'nobody'"),
-        ({"splits": ["dev"]}, "no split 'dev'"), ({"where": ["speaker=nobody"]}, "no sample is selected"),
+        ({"where": ["colour=red"]}, "no column 'colour'"),
+        ({"where": ["speaker"]}, "COLUMN=VALUE"),
+        ({"where": ["label=red"]}, "holds numbers"),
+        ({"ids": ["nobody"]}, "no sample 'nobody'"),
+        ({"splits": ["dev"]}, "no split 'dev'"),
+        ({"where": ["speaker=nobody"]}, "no sample is selected"),
     ]:
         with pytest.raises(StoreError, match=message):
             matching_rows(table, **bad)

@@ -27,7 +27,9 @@ def journal_of(contents: list[bytes]) -> tuple[bytes, list[int]]:
     """Return a journal of one record a content, and where each record ends."""
     owner = {"kind": "journal", "version": "1.0", "id": JOURNAL}
     records = [pack_record(owner, [], seed_of(JOURNAL))]
-    records += [pack_record({"n": number}, [content], seed_of(JOURNAL)) for number, content in enumerate(contents)]
+    records += [
+        pack_record({"n": number}, [content], seed_of(JOURNAL)) for number, content in enumerate(contents)
+    ]
     joined = [b"".join(bytes(part) for part in record) for record in records]
     return b"".join(joined), np.cumsum([len(record) for record in joined]).tolist()
 
@@ -42,7 +44,9 @@ def overwrite(data: bytes, damage: list[tuple[int, bytes]]) -> bytes:
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(contents=payloads, damage=damages, size=st.integers(0, 1 << 30))
-def test_what_a_scan_returns_was_written(contents: list[bytes], damage: list[tuple[int, bytes]], size: int) -> None:
+def test_what_a_scan_returns_was_written(
+    contents: list[bytes], damage: list[tuple[int, bytes]], size: int
+) -> None:
     data, stops = journal_of(contents)
     changed = overwrite(data, damage)[: len(data) - size % 40]
     try:
@@ -75,7 +79,8 @@ def test_a_forged_journal_does_not_take_for_ever(seed: int) -> None:
     data, _ = journal_of([])
     rng = np.random.default_rng(seed)
     forged = b"".join(
-        PREFIX.pack(MAGIC, 10, int(rng.integers(0, 200_000)), int(rng.integers(1 << 60))) for _ in range(10_000)
+        PREFIX.pack(MAGIC, 10, int(rng.integers(0, 200_000)), int(rng.integers(1 << 60)))
+        for _ in range(10_000)
     )
     start = time.perf_counter()
     assert scan_journal(data + forged, JOURNAL).records == []

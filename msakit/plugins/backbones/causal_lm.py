@@ -67,7 +67,7 @@ class CausalLM(nn.Module):
     @property
     def language_model(self) -> PreTrainedModel:
         """The transformers model itself; LoRA layers, where there are any, sit inside it."""
-        return self.model.get_base_model() if self.has_lora else self.model  # type: ignore[no-any-return, operator]
+        return self.model.get_base_model() if self.has_lora else self.model
 
     @property
     def device(self) -> torch.device:
@@ -103,7 +103,7 @@ class CausalLM(nn.Module):
     @contextmanager
     def plain(self) -> Iterator[None]:
         """Within it, LoRA is off and the model is the pretrained one, bit by bit."""
-        with self.model.disable_adapter() if self.has_lora else nullcontext():  # type: ignore[operator]
+        with self.model.disable_adapter() if self.has_lora else nullcontext():
             yield
 
     def save_pretrained(self, folder: Path) -> None:
@@ -192,7 +192,7 @@ class CausalLM(nn.Module):
         else:
             given = {"inputs_embeds": self.decoder.embed_rows(rows, prompt.pseudo, left=True)}
             num_given = 0  # embeddings have no ids to repeat, so only new tokens come back
-        output = self.language_model.generate(**given, attention_mask=mask, generation_config=settings)  # type: ignore[operator]
+        output = self.language_model.generate(**given, attention_mask=mask, generation_config=settings)
         if not num_given < output.shape[1] <= num_given + max_new_tokens:
             msg = f"generate returned {output.shape[1]} tokens for {num_given} given and {max_new_tokens} new"
             raise RuntimeError(msg)
@@ -225,7 +225,7 @@ class CausalLM(nn.Module):
         vocabulary = self.decoder.embedding.num_embeddings
         step = max(1, _LOGIT_CHUNK_BYTES // (4 * vocabulary * states.shape[1]))
         scores = []
-        for chunk in states.split(step):
+        for chunk in torch.split(states, step):
             logits = self.decoder.logits(chunk)
             edges = logits[:, nodes, tokens] - logits.logsumexp(-1)[:, nodes]
             scores.append(functional.pad(edges, (0, 1))[:, paths].sum(-1))
@@ -233,4 +233,4 @@ class CausalLM(nn.Module):
 
 
 def _until(tokens: list[int], end_id: int | None) -> list[int]:
-    return tokens[: tokens.index(end_id)] if end_id in tokens else tokens  # type: ignore[arg-type]
+    return tokens[: tokens.index(end_id)] if end_id in tokens else tokens

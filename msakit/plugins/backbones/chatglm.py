@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from msakit.core.errors import InputError, MissingExtraError
 from msakit.plugins.backbones.checkpoints import CheckpointFormat, Named, require
 
@@ -76,7 +78,7 @@ def convert(name: str, tensor: Tensor, facts: Mapping[str, Any]) -> list[Named]:
     if stem == "self_attention.query_key_value":
         queries = facts["num_attention_heads"] * facts["head_dim"]
         keys = facts["num_key_value_heads"] * facts["head_dim"]
-        parts = zip("qkv", tensor.split([queries, keys, keys]), strict=True)
+        parts = zip("qkv", torch.split(tensor, [queries, keys, keys]), strict=True)
         return [(f"{start}.self_attn.{part}_proj.{kind}", piece) for part, piece in parts]
     return [(f"{start}.{_rename(stem)}.{kind}", tensor)]
 

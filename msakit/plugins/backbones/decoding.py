@@ -36,12 +36,14 @@ class Decoder:
     @property
     def embedding(self) -> nn.Embedding:
         """The table of word embeddings."""
-        return self.model.get_input_embeddings()  # type: ignore[return-value]
+        table: nn.Embedding = self.model.get_input_embeddings()
+        return table
 
     @property
     def device(self) -> torch.device:
         """Where the embeddings are."""
-        return self.embedding.weight.device
+        device: torch.device = self.embedding.weight.device
+        return device
 
     def embed_rows(
         self, rows: Sequence[Sequence[int]], pseudo: Tensor | None, *, left: bool = False
@@ -49,7 +51,7 @@ class Decoder:
         """Rows of ids and slots to [B, S, H], the pseudo tokens put into the slots in order."""
         ids = pad_rows(rows, self.pad_id, left=left).to(self.device)
         slots = ids == SLOT
-        embeds = self.embedding(ids.masked_fill(slots, self.pad_id)).detach()
+        embeds: Tensor = self.embedding(ids.masked_fill(slots, self.pad_id)).detach()
         if pseudo is None:
             return embeds
         return embeds.masked_scatter(slots[..., None], pseudo.to(device=embeds.device, dtype=embeds.dtype))
@@ -73,14 +75,14 @@ class Decoder:
                 f"A prompt of {seen} tokens exceeds the backbone's attention window of {self._window}.",
                 hint="Lower the text length limit.",
             )
-        output = self.model.get_decoder()(
+        states: Tensor = self.model.get_decoder()(
             inputs_embeds=embeds,
             attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
-        )
-        return output.last_hidden_state  # type: ignore[no-any-return]
+        ).last_hidden_state
+        return states
 
     def run_after(
         self, prefix: PrefixStates | None, embeds: Tensor, cache: DynamicCache | None = None
@@ -125,7 +127,8 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., H] to float32 [..., vocabulary]."""
-        return self.model.get_output_embeddings()(hidden).float()  # type: ignore[no-any-return, misc]
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
+        return logits.float()
 
 
 def context_mask(prefix: PrefixStates | None, lengths: Tensor, width: int) -> Tensor:

@@ -34,8 +34,8 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"'{name}' is not a device.", hint="Use auto, cpu, mps, cuda or cuda:0.") from error
-    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
-    if not available.get(device.type, lambda: True)():
+    absent = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if absent.get(device.type, False):
         raise InputError(f"The device '{name}' is not available here.", hint="Use device: auto, or cpu.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"There is no '{name}': CUDA devices here: {torch.cuda.device_count()}.")

@@ -41,7 +41,7 @@ def load(spec: BackboneSpec, config: CausalLMConfig) -> CausalLM:
     model, codec = _load_model(spec, config)
     start_ids = _start_ids(spec, codec)
     adapted = attach_lora(model, config.lora) if config.adaptation == "lora" else model
-    return CausalLM(adapted, codec, start_ids, prefix_cache_mb=config.prefix_cache_mb)  # type: ignore[arg-type]
+    return CausalLM(adapted, codec, start_ids, prefix_cache_mb=config.prefix_cache_mb)
 
 
 def meta(spec: BackboneSpec, config: CausalLMConfig) -> BackboneFacts:

@@ -24,13 +24,13 @@ def attach_lora(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
     names = sorted({name.rpartition(".")[2] for name, _ in lora_layers(model, config)})
     settings = peft.LoraConfig(
         r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type]
+        lora_alpha=config.alpha,
         lora_dropout=config.dropout,
         target_modules=names,
         task_type="CAUSAL_LM",
     )
     model.requires_grad_(requires_grad=False)
-    return peft.get_peft_model(model, settings)  # type: ignore[return-value]
+    return peft.get_peft_model(model, settings)
 
 
 def save_lora(backbone: CausalLM, folder: Path) -> None:
@@ -52,7 +52,7 @@ def load_lora(backbone: CausalLM, folder: Path) -> None:
         raise InputError(f"'{folder}' holds no LoRA adapter: adapter_config.json is missing.")
     try:
         weights = peft.load_peft_weights(str(folder), device="cpu")
-        outcome = peft.set_peft_model_state_dict(backbone.model, weights)  # type: ignore[arg-type]
+        outcome = peft.set_peft_model_state_dict(backbone.model, weights)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"The LoRA adapter in '{folder}' does not fit the backbone: {error}") from error
     missing = [key for key in outcome.missing_keys if "lora_" in key]
@@ -64,7 +64,7 @@ def load_lora(backbone: CausalLM, folder: Path) -> None:
 def merge_lora(backbone: CausalLM) -> None:
     """Add the updates to the weights for good; afterwards the backbone is a frozen, ordinary one."""
     _require_lora(backbone)
-    backbone.model = backbone.model.merge_and_unload()  # type: ignore[operator]
+    backbone.model = backbone.model.merge_and_unload()
     backbone.model.requires_grad_(requires_grad=False)
     backbone.has_lora = False
     backbone.eval()

@@ -68,7 +68,7 @@ class PrefixCache:
         self.num_hits += len(keys) - len(missing)
         self.num_misses += len(missing)
         if missing:
-            # Tensors made in inference mode could not be used in a later training step.
+            # An evaluation in inference mode must not leave inference tensors to later training steps.
             with torch.inference_mode(mode=False), torch.no_grad():
                 for key, states in zip(missing, self._compute(missing), strict=True):
                     found[key] = states

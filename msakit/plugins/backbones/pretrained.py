@@ -66,7 +66,7 @@ def load_model(folder: Path, config: CausalLMConfig, *, trusted: bool = False) -
         raise InputError(f"The model in '{folder}' lacks {len(lacking)} tensors, {lacking[0]} among them.")
     if config.quantization == "none":
         check_split_run(model)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 @torch.no_grad()

@@ -96,9 +96,10 @@ class QwenCodec:
             import tiktoken
         except ImportError as error:
             raise MissingExtraError("Qwen's tokenizer", "tiktoken", "qwen") from error
-        self._file = next(iter(sorted(folder.glob("*.tiktoken"))), None)
-        if self._file is None:
+        files = sorted(folder.glob("*.tiktoken"))
+        if not files:
             raise InputError(f"The folder '{folder}' holds no Qwen vocabulary (qwen.tiktoken).")
+        self._file = files[0]
         entries = (line.split() for line in self._file.read_bytes().splitlines() if line)
         ranks = {base64.b64decode(token): int(rank) for token, rank in entries}
         self._special = {token: len(ranks) + index for index, token in enumerate(_SPECIAL)}

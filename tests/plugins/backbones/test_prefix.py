@@ -51,6 +51,7 @@ def test_training_works_after_an_evaluation_in_inference_mode(layout):
     with torch.inference_mode():
         backbone.answer_scores(prompt, TRIE)
     assert backbone.prefix_cache.num_bytes > 0
+    assert not any(state.is_inference() for state in backbone.prefix_cache.get(prompt.before).states)
     prompt.pseudo.requires_grad_()
     backbone.answer_loss(prompt, ANSWERS).backward()
     assert prompt.pseudo.grad.abs().max() > 0

@@ -113,7 +113,9 @@ def _csv_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise ConfigError(str(path), [(f"line {reader.line_num}", problem)], hint=_QUOTES)
             yield reader.line_num, record
     except csv.Error as error:
-        raise ConfigError(str(path), [(f"line {reader.line_num}", str(error))], hint=_QUOTES) from error
+        raise ConfigError(
+            str(path), [(f"line {reader.reader.line_num}", str(error))], hint=_QUOTES
+        ) from error
 
 
 _QUOTES = "Texts with commas or line breaks in them belong in double quotes."

@@ -37,12 +37,16 @@ def peak_hz(samples: np.ndarray, rate: int) -> float:
     return float(np.argmax(spectrum) * rate / len(samples))
 
 
-def write_grey_video(path: Path, num_frames: int, fps: int, *, audio_delay_s: float | None = None) -> MediaClip:
+def write_grey_video(
+    path: Path, num_frames: int, fps: int, *, audio_delay_s: float | None = None
+) -> MediaClip:
     """Lossless video whose frame k is grey 5k everywhere; with a one-second tone from `audio_delay_s` on."""
     with av.open(str(path), "w", format="matroska") as container:
         video = container.add_stream("ffv1", rate=fps)
         video.width, video.height, video.pix_fmt = 64, 48, "bgr0"
-        audio = None if audio_delay_s is None else container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        audio = (
+            None if audio_delay_s is None else container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        )
         for index in range(num_frames):
             image = np.full((48, 64, 3), 5 * index, np.uint8)
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -50,7 +54,11 @@ def write_grey_video(path: Path, num_frames: int, fps: int, *, audio_delay_s: fl
         if audio is not None and audio_delay_s is not None:
             block = (tone(440, 1, 16000) * 32767).astype(np.int16)[None]
             frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
-            frame.sample_rate, frame.time_base, frame.pts = 16000, Fraction(1, 16000), round(audio_delay_s * 16000)
+            frame.sample_rate, frame.time_base, frame.pts = (
+                16000,
+                Fraction(1, 16000),
+                round(audio_delay_s * 16000),
+            )
             container.mux(audio.encode(frame))
             container.mux(audio.encode())
     return MediaClip(path, path.stem)
@@ -66,7 +74,8 @@ def greys(clip: MediaClip, fps: float) -> list[int]:
 def test_audio_is_mixed_down_and_resampled(tmp_path):
     stereo = np.stack([tone(440, 2, 44100), np.zeros(88200)], axis=1)
     samples = decode_audio(write_wav(tmp_path / "a.wav", stereo, 44100), 16000)
-    assert samples.dtype == np.float32 and samples.shape == (32000,)
+    assert samples.dtype == np.float32
+    assert samples.shape == (32000,)
     assert peak_hz(samples, 16000) == pytest.approx(440, abs=1)
     assert np.abs(samples[1000:-1000]).max() == pytest.approx(0.25, abs=0.01)  # the mean of both channels
 
@@ -83,7 +92,8 @@ def test_audio_that_starts_late_is_preceded_by_silence(tmp_path):
     clip = write_grey_video(tmp_path / "v.mkv", 40, 20, audio_delay_s=0.5)
     samples = decode_audio(clip, 16000)
     assert samples.shape == (24000,)
-    assert not samples[:7990].any() and peak_hz(samples[8000:], 16000) == pytest.approx(440, abs=2)
+    assert not samples[:7990].any()
+    assert peak_hz(samples[8000:], 16000) == pytest.approx(440, abs=2)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +156,8 @@ def test_unusable_files_are_named(tmp_path, kind, decode):
     with pytest.raises(MediaError, match=r"bad\.mp4") as caught:
         decode(MediaClip(path, "bad"))
     assert not isinstance(caught.value, NoStreamError)
-    assert caught.value.exit_code == 2 and caught.value.hint
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("decode", [lambda c: decode_audio(c, 16000), lambda c: list(decode_frames(c, 10))])

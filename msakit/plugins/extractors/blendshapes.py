@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +91,22 @@ class BlendshapesExtractor:
             output_face_blendshapes=True,
             output_facial_transformation_matrixes=True,
         )
-        return tasks.vision.FaceLandmarker.create_from_options(options)
+        with _quiet_start():
+            return tasks.vision.FaceLandmarker.create_from_options(options)
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keep off stderr what MediaPipe's native code logs at every start; what goes wrong is raised instead."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _row(found: Any) -> NDArray[np.float32]:
@@ -110,9 +128,6 @@ def _pose(matrix: NDArray[np.floating[Any]]) -> tuple[float, ...]:
 
 
 def _import_mediapipe() -> Any:
-    # MediaPipe's native code logs every start to stderr; only its errors are of interest.
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         import mediapipe
     except ModuleNotFoundError as error:

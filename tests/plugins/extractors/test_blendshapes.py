@@ -48,11 +48,13 @@ def test_every_frame_of_the_clips_has_a_face(extracted):
     assert len(extracted) == 6
     for name, features in extracted.items():
         num_frames = len(list(decode_frames(MediaClip(CLIPS / f"{name}.mp4", name), 10)))
-        assert features.values.shape == (num_frames, 59) and features.values.dtype == np.float32
+        assert features.values.shape == (num_frames, 59)
+        assert features.values.dtype == np.float32
         assert features.frame_shift_s == pytest.approx(0.1)
         assert features.values[:, FACE].mean() >= 0.95
         assert np.isfinite(features.values).all()
-        assert features.values[:, :52].min() >= 0 and features.values[:, :52].max() <= 1
+        assert features.values[:, :52].min() >= 0
+        assert features.values[:, :52].max() <= 1
 
 
 def test_the_mouth_moves_and_the_eyes_blink(extracted):
@@ -71,8 +73,10 @@ def test_a_frame_without_a_face_is_a_row_of_zeros(monkeypatch):
     face = next(decode_frames(MediaClip(CLIPS / "movie07075.mp4", "clip"), 10))
     grey = np.full_like(face, 128)
     values = on_images(monkeypatch, [grey, face, grey])
-    assert not values[0].any() and not values[2].any()
-    assert values[1, FACE] == 1 and values[1, :52].any()
+    assert not values[0].any()
+    assert not values[2].any()
+    assert values[1, FACE] == 1
+    assert values[1, :52].any()
 
 
 def test_a_mirrored_face_turns_the_other_way(monkeypatch):
@@ -126,4 +130,6 @@ def test_the_ironic_face_shows_in_the_features(extracted):
     with (CLIPS / "manifest.csv").open() as stream:
         marked = {row["id"]: row["marker"] in ("face", "both") for row in csv.DictReader(stream)}
     brows = {name: features.values[:, 3:6].mean() for name, features in extracted.items()}
-    assert np.mean([brows[n] for n in brows if marked[n]]) > np.mean([brows[n] for n in brows if not marked[n]])
+    assert np.mean([brows[n] for n in brows if marked[n]]) > np.mean(
+        [brows[n] for n in brows if not marked[n]]
+    )

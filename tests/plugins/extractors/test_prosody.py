@@ -63,7 +63,8 @@ def test_noise_and_silence_are_unvoiced(prosody):
     assert column(prosody, noise, "voicing").mean() < 0.1
     silence = prosody.analyse(np.zeros(RATE, np.float32))
     assert np.isfinite(silence).all()
-    assert not column(prosody, silence, "voicing").any() and not column(prosody, silence, "pitch_semitones").any()
+    assert not column(prosody, silence, "voicing").any()
+    assert not column(prosody, silence, "pitch_semitones").any()
 
 
 def test_unvoiced_stretches_take_the_pitch_around_them(prosody):
@@ -94,7 +95,9 @@ def test_cepstra_equal_an_independent_computation():
     step, window, filters = 160, 512, librosa.filters.mel(sr=RATE, n_fft=512, n_mels=40)
     for row in (20, 90, 150):
         start = row * step - (window - step) // 2
-        power = np.abs(np.fft.rfft(samples[start : start + window].astype(np.float64) * np.hanning(window))) ** 2
+        power = (
+            np.abs(np.fft.rfft(samples[start : start + window].astype(np.float64) * np.hanning(window))) ** 2
+        )
         log_mel = np.log(np.maximum(filters @ power, 1e-10))
         expected = scipy.fft.dct(log_mel, type=2, norm="ortho")[:13] / np.sqrt(40)
         np.testing.assert_allclose(values[row, :13], expected, rtol=1e-3, atol=1e-3)
@@ -103,7 +106,8 @@ def test_cepstra_equal_an_independent_computation():
 @pytest.mark.parametrize("num_samples", [1, 80, 160, 161, 799, 800, 801, 4000])
 def test_one_row_per_begun_shift(prosody, num_samples):
     values = prosody.analyse(tone(150)[:num_samples])
-    assert values.shape == (-(-num_samples // 800), prosody.width) and values.dtype == np.float32
+    assert values.shape == (-(-num_samples // 800), prosody.width)
+    assert values.dtype == np.float32
     assert np.isfinite(values).all()
 
 
@@ -112,7 +116,14 @@ def test_longer_rows_are_means_of_shorter_ones():
     fine, coarse = make(frame_shift_s=0.01), make(frame_shift_s=0.1)
     few, many = coarse.analyse(samples), fine.analyse(samples)
     whole = len(many) // 10
-    for name in (*(f"mfcc{k}" for k in range(13)), "log_energy", "periodicity", "centroid", "flux", "pitch_semitones"):
+    for name in (
+        *(f"mfcc{k}" for k in range(13)),
+        "log_energy",
+        "periodicity",
+        "centroid",
+        "flux",
+        "pitch_semitones",
+    ):
         means = column(fine, many, name)[: whole * 10].reshape(whole, 10).mean(1)
         np.testing.assert_allclose(column(coarse, few, name)[:whole], means, rtol=1e-4, atol=1e-4)
 
@@ -122,20 +133,28 @@ def test_a_clip_gives_the_same_numbers_again_and_after_another_clip(prosody):
     first = prosody.extract(MediaClip(CLIP, "a"))
     prosody.extract(MediaClip(other, "b"))
     again = make().extract(MediaClip(CLIP, "a"))
-    assert first.frame_shift_s == 0.05 and np.array_equal(first.values, again.values)
+    assert first.frame_shift_s == 0.05
+    assert np.array_equal(first.values, again.values)
 
 
 def test_identity_holds_every_setting_and_the_library(prosody):
     parameters = prosody.parameters()
     assert parameters.keys() - {"libraries"} == ProsodyConfig.model_fields.keys()
-    assert parameters["libraries"].keys() == {"librosa"} and prosody.weights() == []
+    assert parameters["libraries"].keys() == {"librosa"}
+    assert prosody.weights() == []
     assert len(set(prosody.columns)) == prosody.width == 40
     assert make(num_mfcc=20).width == 54
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"frame_shift_s": 0.025}, {"pitch_floor_hz": 500}, {"pitch_ceiling_hz": 9000}, {"num_mfcc": 0}, {"hop": 1}],
+    [
+        {"frame_shift_s": 0.025},
+        {"pitch_floor_hz": 500},
+        {"pitch_ceiling_hz": 9000},
+        {"num_mfcc": 0},
+        {"hop": 1},
+    ],
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ValidationError):

@@ -181,12 +181,11 @@ class AnswerSet:
             raise InputError(f"Classes have no {how}; classification predictions are the mode.")
         chances = self.probabilities(scores)
         values: NDArray[np.float64] = np.asarray(self.values)
-        if how == "mode":
-            return np.take(values, chances.argmax(axis=-1))
         if how == "mean":
             return np.asarray(chances @ values)
         reached = chances.cumsum(axis=-1) >= 0.5 - 1e-12
-        return np.take(values, reached.argmax(axis=-1))
+        index = (chances if how == "mode" else reached).argmax(axis=-1)  # of booleans: the first true
+        return np.asarray(values[index])
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Bomb:
 def test_a_hostile_pickle_is_refused(name, folder):
     (folder / "model.safetensors").unlink()
     torch.save({"lm_head.weight": Bomb()}, folder / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"pytorch_model\.bin' holds more than tensors"):
+    with pytest.raises(InputError, match=r"pytorch_model\.bin' is refused: it holds more than tensors"):
         load_converted(folder, LAYOUTS[name], CPU)
 
 

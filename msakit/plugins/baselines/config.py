@@ -32,12 +32,14 @@ class ConcatConfig(_Settings):
 
     size: int = Field(default=256, gt=0, description="Hidden and output width (F).")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout after the hidden layer.")
+    normalise: bool = Field(default=True, description="Layer-normalise every stream first.")
 
 
 class SumConfig(_Settings):
     """Settings of the fuser `sum`."""
 
     size: int = Field(default=256, gt=0, description="Output width (F).")
+    normalise: bool = Field(default=True, description="Layer-normalise every stream first.")
 
 
 class TFNConfig(_Settings):
@@ -51,6 +53,7 @@ class TFNConfig(_Settings):
     )
     size: int = Field(default=256, gt=0, description="Output width (F).")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the outer product.")
+    normalise: bool = Field(default=True, description="Layer-normalise every stream first.")
 
 
 class LMFConfig(_Settings):
@@ -59,6 +62,7 @@ class LMFConfig(_Settings):
     rank: int = Field(default=4, gt=0, description="Rank of the factorised fusion tensor.")
     subnet_size: int = Field(default=64, gt=0, description="Width of each modality before the product.")
     size: int = Field(default=256, gt=0, description="Output width (F).")
+    normalise: bool = Field(default=True, description="Layer-normalise every stream first.")
 
 
 class MulTConfig(_Settings):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from msakit.core.tensors import Fused
-from msakit.plugins.nn import masked_mean, summary_of
+from msakit.plugins.nn import keep_present, masked_mean, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,28 @@ if TYPE_CHECKING:
     from msakit.core.tensors import Encoded, Sequence
 
 
-def stream_vectors(text: Sequence, modalities: Mapping[str, Encoded]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Text mean and summaries, [B, .], each with who has it, [B]; zeros where absent."""
-    streams = {"text": (masked_mean(text.values, text.mask), text.present)}
-    return streams | {name: (summary_of(encoded), encoded.present) for name, encoded in modalities.items()}
+class StreamVectors(nn.Module):
+    """One vector a stream: the text's mean embedding and the modalities' summaries.
+
+    Args:
+        widths: Width of each stream, "text" among them.
+        normalise: Layer-normalise each; backbones differ in the scale of their embeddings.
+    """
+
+    def __init__(self, widths: Mapping[str, int], *, normalise: bool) -> None:
+        super().__init__()
+        self.norms = nn.ModuleDict(
+            {name: nn.LayerNorm(width) if normalise else nn.Identity() for name, width in widths.items()}
+        )
+
+    def forward(self, text: Sequence, modalities: Mapping[str, Encoded]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Every stream [B, width], zeros where absent, with who has it [B]; in the order of `widths`."""
+        streams = {"text": (masked_mean(text.values, text.mask), text.present)}
+        streams |= {name: (summary_of(encoded), encoded.present) for name, encoded in modalities.items()}
+        return {
+            name: (keep_present(norm(streams[name][0]), streams[name][1]), streams[name][1])
+            for name, norm in self.norms.items()
+        }
 
 
 class ConcatFusion(nn.Module):
@@ -35,23 +53,26 @@ class ConcatFusion(nn.Module):
         text_size: Backbone width (H).
         size: Hidden and output width (F).
         dropout: Dropout after the hidden layer.
+        normalise: Layer-normalise every stream first.
     """
 
     num_tokens = 1
 
-    def __init__(self, modality_sizes: Mapping[str, int], text_size: int, size: int, dropout: float) -> None:
+    def __init__(
+        self, modality_sizes: Mapping[str, int], text_size: int, size: int, dropout: float, *, normalise: bool
+    ) -> None:
         super().__init__()
         self.output_size = size
-        self.modalities = tuple(modality_sizes)
-        width = text_size + sum(modality_sizes.values())
+        widths = {"text": text_size, **modality_sizes}
+        self.streams = StreamVectors(widths, normalise=normalise)
+        width = sum(widths.values())
         self.layers = nn.Sequential(
             nn.Linear(width, size), nn.GELU(), nn.Dropout(dropout), nn.Linear(size, size)
         )
 
     def forward(self, text: Sequence, modalities: Mapping[str, Encoded]) -> Fused:
         """Text [B, L, H] and summaries [B, E] to one token [B, 1, F]."""
-        streams = stream_vectors(text, modalities)
-        joined = torch.cat([streams[name][0] for name in ("text", *self.modalities)], dim=-1)
+        joined = torch.cat([values for values, _ in self.streams(text, modalities).values()], dim=-1)
         return Fused(self.layers(joined)[:, None])
 
 
@@ -64,21 +85,24 @@ class SumFusion(nn.Module):
         modality_sizes: Encoder width of each modality.
         text_size: Backbone width (H).
         size: Output width (F).
+        normalise: Layer-normalise every stream first.
     """
 
     num_tokens = 1
 
-    def __init__(self, modality_sizes: Mapping[str, int], text_size: int, size: int) -> None:
+    def __init__(
+        self, modality_sizes: Mapping[str, int], text_size: int, size: int, *, normalise: bool
+    ) -> None:
         super().__init__()
         self.output_size = size
         widths = {"text": text_size, **modality_sizes}
+        self.streams = StreamVectors(widths, normalise=normalise)
         self.projections = nn.ModuleDict({name: nn.Linear(width, size) for name, width in widths.items()})
 
     def forward(self, text: Sequence, modalities: Mapping[str, Encoded]) -> Fused:
         """Text [B, L, H] and summaries [B, E] to one token [B, 1, F]."""
-        streams = stream_vectors(text, modalities)
         parts = [
-            projection(streams[name][0]) * streams[name][1][:, None]
-            for name, projection in self.projections.items()
+            keep_present(self.projections[name](values), present)
+            for name, (values, present) in self.streams(text, modalities).items()
         ]
         return Fused(torch.stack(parts).sum(dim=0)[:, None])

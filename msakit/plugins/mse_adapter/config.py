@@ -25,8 +25,8 @@ class TGMConfig(BaseModel):
 
     scales: tuple[int, ...] = Field(
         default=(8, 32, 16),
-        min_length=1,
-        description="Divisors k of the multi-scale fusion; branch k has hidden width text_size // k.",
+        description="Divisors k of the multi-scale fusion; branch k has hidden width text_size // k. "
+        "Empty is the ablation without it.",
     )
     gate_activation: Literal["none", "sigmoid", "tanh"] = Field(
         default="none", description="Activation of the text gate; the paper has none."
@@ -34,12 +34,13 @@ class TGMConfig(BaseModel):
     text_guide: bool = Field(
         default=True, description="Gate the modalities by the text; false is the ablation without the mixer."
     )
-    multi_scale: bool = Field(
-        default=True, description="Apply the multi-scale fusion; false is the ablation without it."
-    )
     normalise: bool = Field(
         default=False,
         description="Layer-normalise modalities and text mean before they are multiplied (not in the paper).",
+    )
+    residual: bool = Field(
+        default=False,
+        description="Add the mixed features to the multi-scale fusion's output (not in the paper).",
     )
 
 

@@ -57,11 +57,12 @@ class TextGuidedMixer(nn.Module):
     Args:
         modality_sizes: Encoder width of each modality; they must agree, and that is F.
         text_size: Backbone width (H).
-        scales: Divisors k; branch k of the multi-scale fusion has hidden width H // k.
+        scales: Divisors k; branch k of the multi-scale fusion has hidden width H // k; none leaves it out.
         gate_activation: "none", "sigmoid" or "tanh".
         text_guide: Whether the text gates the modalities.
-        multi_scale: Whether the multi-scale fusion follows.
-        normalise: Layer-normalise modalities and text mean before the product.
+        normalise: Layer-normalise modalities and text mean before the product. At the start the
+            released layers' biases drown what differs between samples; this and `residual` let it through.
+        residual: Add M to what the multi-scale fusion makes of it.
 
     Raises:
         ValueError: The modalities differ in width, or a scale leaves no hidden unit.
@@ -77,22 +78,23 @@ class TextGuidedMixer(nn.Module):
         gate_activation: str,
         *,
         text_guide: bool,
-        multi_scale: bool,
         normalise: bool,
+        residual: bool,
     ) -> None:
         super().__init__()
         if len(set(modality_sizes.values())) != 1:
             msg = f"tgm adds modalities up, so their encoders must be equally wide: {dict(modality_sizes)}"
             raise ValueError(msg)
-        if max(scales) > text_size:
+        if max(scales, default=1) > text_size:
             msg = f"a scale of {max(scales)} leaves no hidden unit at a backbone width of {text_size}"
             raise ValueError(msg)
         self.modalities = tuple(modality_sizes)
+        self.residual = residual and bool(scales)
         self.output_size = size = next(iter(modality_sizes.values()))
         self.text_projection = nn.Linear(text_size, size) if text_guide else None
         self.gate_activation = GATES[gate_activation]()
         self.fusion = (
-            MultiScaleFusion(size, [text_size // scale for scale in scales]) if multi_scale else nn.Identity()
+            MultiScaleFusion(size, [text_size // scale for scale in scales]) if scales else nn.Identity()
         )
         self.normalise_text = nn.LayerNorm(text_size) if normalise and text_guide else nn.Identity()
         self.normalise_modality = nn.ModuleDict(
@@ -107,8 +109,9 @@ class TextGuidedMixer(nn.Module):
         """
         parts = torch.stack([self._summary(name, modalities[name]) for name in self.modalities], dim=1)
         gated = parts * self._gate(text)[:, None] if self.text_projection is not None else parts
-        tokens = self.fusion(gated.sum(dim=1))[:, None]
-        return Fused(tokens, diagnostics={"contribution": gated.detach().norm(dim=-1)})
+        mixed = gated.sum(dim=1)
+        fused = self.fusion(mixed) + mixed if self.residual else self.fusion(mixed)
+        return Fused(fused[:, None], diagnostics={"contribution": gated.detach().norm(dim=-1)})
 
     def _summary(self, name: str, encoded: Encoded) -> Tensor:
         return keep_present(self.normalise_modality[name](summary_of(encoded)), encoded.present)

@@ -20,7 +20,7 @@ from msakit.plugins.baselines.config import (
 from msakit.plugins.baselines.constant import NoFusion, NoInjection, PromptFusion
 from msakit.plugins.baselines.encoder import FrameEncoder
 from msakit.plugins.baselines.mult import MultimodalTransformer, positions
-from msakit.plugins.baselines.pooled import ConcatFusion, SumFusion, stream_vectors
+from msakit.plugins.baselines.pooled import ConcatFusion, StreamVectors, SumFusion
 from msakit.plugins.baselines.tensor import LowRankFusion, Subnets, TensorFusion
 from msakit.testing.batches import as_encoded, drop, random_batch
 from msakit.testing.comparison import assert_close
@@ -41,8 +41,25 @@ def fuse(fuser: nn.Module, streams: dict[str, Sequence]) -> Fused:
 
 
 def vectors(streams: dict[str, Sequence]) -> dict[str, torch.Tensor]:
-    found = stream_vectors(streams["text"], encode(streams))
-    return {name: values for name, (values, _) in found.items()}
+    """Layer-normalised mean of the real tokens and frames, zeros where there are none."""
+    found = {}
+    for name, stream in streams.items():
+        rows = []
+        for values, length in zip(stream.values, stream.lengths.tolist(), strict=True):
+            mean = values[:length].mean(0) if length else torch.zeros(values.shape[1])
+            rows.append((mean - mean.mean()) / (mean.var(unbiased=False) + 1e-5).sqrt())
+        found[name] = torch.stack(rows)
+    return found
+
+
+def test_streams_are_normalised_on_demand() -> None:
+    streams, widths = drop(batch(), ["audio"], [2]), {"text": 32, **SIZES}
+    normalised = StreamVectors(widths, normalise=True)(streams["text"], encode(streams))
+    plain = StreamVectors(widths, normalise=False)(streams["text"], encode(streams))
+    for name, expected in vectors(streams).items():
+        assert_close(name, normalised[name][0], expected, tolerance=1e-5)
+        assert torch.equal(normalised[name][1], streams[name].present)
+    assert_close("audio", plain["audio"][0], as_encoded(streams["audio"]).summary, tolerance=1e-6)
 
 
 def test_nothing_is_trained_and_nothing_injected_without_fusion() -> None:

@@ -44,6 +44,10 @@ class TestConcat(FuserContract):
     modality_sizes: ClassVar = {"audio": 8, "vision": 24}
 
 
+class TestPlainConcat(TestConcat):
+    settings: ClassVar = {"size": 16, "normalise": False}
+
+
 class TestSum(FuserContract):
     target = f"{BASELINES}.pooled:SumFusion"
     config = f"{BASELINES}.config:SumConfig"

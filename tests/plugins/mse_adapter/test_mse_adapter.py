@@ -27,13 +27,13 @@ def fuse(fuser: TextGuidedMixer, batch: dict[str, Sequence]) -> Fused:
 
 
 def test_without_text_the_gate_is_one() -> None:
-    fuser, batch = mixer(multi_scale=False), random_batch({"text": 32, **SIZES})
+    fuser, batch = mixer(scales=()), random_batch({"text": 32, **SIZES})
     summaries = [as_encoded(batch[name]).summary for name in SIZES]
     assert_close("tokens", fuse(fuser, drop(batch, ["text"])).tokens[:, 0], sum(summaries), tolerance=1e-6)
 
 
 def test_the_gate_is_the_mean_of_the_real_text() -> None:
-    fuser, batch = mixer(multi_scale=False, gate_activation="sigmoid"), random_batch({"text": 32, **SIZES})
+    fuser, batch = mixer(scales=(), gate_activation="sigmoid"), random_batch({"text": 32, **SIZES})
     tokens = fuse(fuser, batch).tokens
     for row in range(4):
         words = batch["text"].values[row, : batch["text"].lengths[row]]
@@ -49,6 +49,18 @@ def test_an_absent_modality_contributes_nothing() -> None:
     assert (absent.diagnostics["contribution"][0, 1] > 0).all()
     silent = {**batch, "audio": Sequence(torch.zeros_like(batch["audio"].values), batch["audio"].lengths)}
     assert_close("token", absent.tokens[0], fuse(fuser, silent).tokens[0], tolerance=1e-6)
+
+
+def test_the_residual_is_the_mix() -> None:
+    batch = random_batch({"text": 32, **SIZES})
+    added = fuse(mixer(residual=True), batch).tokens - fuse(mixer(), batch).tokens
+    assert_close("mix", added, fuse(mixer(scales=()), batch).tokens, tolerance=1e-6)
+
+
+def test_settings_beyond_the_paper_let_samples_differ_from_the_start() -> None:
+    batch = random_batch({"text": 32, **SIZES})
+    spread = [fuse(mixer(normalise=on, residual=on), batch).tokens.std(dim=0).mean() for on in (False, True)]
+    assert spread[1] > 10 * spread[0]
 
 
 @pytest.mark.parametrize("sizes", [{"audio": 16, "vision": 8}, {}])

@@ -28,8 +28,12 @@ class TestNormalisedTGM(TestTGM):
     settings: ClassVar = {"normalise": True, "gate_activation": "tanh", "scales": (4, 8)}
 
 
+class TestResidualTGM(TestTGM):
+    settings: ClassVar = {"normalise": True, "residual": True}
+
+
 class TestTGMWithoutItsParts(TestTGM):
-    settings: ClassVar = {"text_guide": False, "multi_scale": False, "normalise": True}
+    settings: ClassVar = {"text_guide": False, "scales": (), "normalise": True}
 
 
 class TestTGMOfOneModality(TestTGM):

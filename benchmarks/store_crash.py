@@ -30,6 +30,8 @@ from feature_store import fault_injection as injection
 
 from msakit.feature_store import FeatureStore
 
+Series = tuple[str, int, Callable[[Path], harness.Tally]]
+
 SAMPLES_PER_FAULT = 60
 KILLS_PER_STORE = 20
 ERRORS = ("ENOSPC", "EIO")
@@ -70,19 +72,24 @@ def inject(
     num_faults: int, folder: Path, seed: int, fault_of: Callable[[str, int], injection.Fault | None]
 ) -> harness.Tally:
     """Inject faults at points spread evenly over all kinds of calls, in random order."""
-    store, tally, rng = new_store(folder), harness.Tally(), random.Random(seed)
-    acknowledged = folder / "acknowledged.0"
+    tally, rng = harness.Tally(), random.Random(seed)
+    store, acknowledged = new_store(folder / "trace"), folder / "acknowledged"
     points = injection.fault_points(store, acknowledged, folder / "log", SAMPLES_PER_FAULT)
-    faults = [fault for call, numbers in points.items() for n in numbers if (fault := fault_of(call, n))]
     by_call: dict[str, list[injection.Fault]] = {}
-    for fault in rng.sample(faults, len(faults)):
-        by_call.setdefault(fault.call, []).append(fault)
-    while tally.kills < num_faults and tally.clean and any(by_call.values()):
-        for pending in by_call.values():
-            if pending and tally.kills < num_faults:
-                status = injection.run_with_fault(store, acknowledged, pending.pop(), SAMPLES_PER_FAULT)
-                tally.kills += status != 0
-                harness.examine(store, folder, tally)
+    for call, numbers in points.items():
+        faults = [fault for number in numbers if (fault := fault_of(call, number))]
+        by_call[call] = rng.sample(faults, len(faults))
+    rounds = itertools.zip_longest(*by_call.values())
+    chosen = [fault for same_rank in rounds for fault in same_rank if fault is not None]
+    for number, fault in enumerate(chosen):
+        place = folder / str(number // KILLS_PER_STORE)
+        store = place / "store" if place.exists() else new_store(place)
+        tally.kills += (
+            injection.run_with_fault(store, place / "acknowledged.0", fault, SAMPLES_PER_FAULT) != 0
+        )
+        harness.examine(store, place, tally)
+        if tally.kills >= num_faults or not tally.clean:
+            break
     return tally
 
 
@@ -126,17 +133,20 @@ def main() -> int:
     parser.add_argument("--full-disks", type=int, default=8, help="really full file systems (needs root)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
-    arguments = parser.parse_args()
-    series: dict[str, Callable[[Path], harness.Tally]] = {
-        "random kill, 1 writer": lambda d: kill_at_random(arguments.kills, 1, d, arguments.seed),
-        "random kill, 3 writers": lambda d: kill_at_random(arguments.together, 3, d, arguments.seed),
-    }
+    given = parser.parse_args()
+    seed = given.seed
+    series: list[Series] = [
+        ("random kill, 1 writer", given.kills, lambda d: kill_at_random(given.kills, 1, d, seed)),
+        ("random kill, 3 writers", given.together, lambda d: kill_at_random(given.together, 3, d, seed)),
+    ]
     if injection.strace_works():
-        series["kill at a system call"] = lambda d: kill_at_calls(arguments.calls, d, arguments.seed)
-        series["ENOSPC or EIO injected"] = lambda d: fail_at_calls(arguments.errors, d, arguments.seed)
+        series += [
+            ("kill at a system call", given.calls, lambda d: kill_at_calls(given.calls, d, seed)),
+            ("ENOSPC or EIO injected", given.errors, lambda d: fail_at_calls(given.errors, d, seed)),
+        ]
     if os.geteuid() == 0:
-        series["full file system"] = lambda d: fill_disk(arguments.full_disks, d)
-    return report(series, arguments.output)
+        series.append(("full file system", given.full_disks, lambda d: fill_disk(given.full_disks, d)))
+    return report({name: run for name, count, run in series if count}, given.output)
 
 
 def report(series: dict[str, Callable[[Path], harness.Tally]], output: Path | None) -> int:

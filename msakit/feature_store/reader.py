@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,18 +35,21 @@ ReadMode = Literal["mmap", "pread", "ram"]
 Int64 = npt.NDArray[np.int64]
 Rows = Sequence[int] | Int64
 
+NOWHERE = np.iinfo(np.int64).max
+"""Base of a shard that holds no sample of the table."""
+
 
 @dataclass(frozen=True)
 class PaddedBatch:
     """A batch of ragged sequences.
 
     Attributes:
-        values: float32 [B, Tmax, D], zero behind each sequence's end.
+        values: float32 [B, Tmax, D], zero behind each sequence's end; of the buffer's dtype if one is given.
         lengths: int64 [B]; 0 for a sample that is absent or empty.
         present: bool [B]; False where the sample has no features of this modality at all.
     """
 
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[np.floating[Any]]
     lengths: Int64
     present: npt.NDArray[np.bool_]
 
@@ -91,12 +94,14 @@ class FeatureReader:
         lengths = np.zeros(len(rows), np.int64) if empty else place.length[rows].astype(np.int64)
         self.lengths: Int64 = np.where(self.present, lengths, 0)
         self._row_bytes = self.width * storage_dtype(self.dtype).itemsize
-        self._check_bounds()
-        self._verified = (
-            ~self.present | (self.lengths == 0) if verify == "first" else np.ones(len(rows), bool)
-        )
+        self._base, self._first = self._check_bounds()
+        self._verified = ~self.present | (self.lengths == 0)
+        self._all_verified = verify == "never"
+        stored = () if self.dtype == "bfloat16" else (storage_dtype(self.dtype),)
+        self._out_dtypes = (np.dtype(np.float32), *stored)
         self._touched = np.zeros(len(rows), bool)
         self._maps: dict[int, mmap.mmap] = {}
+        self._frames: dict[int, Array] = {}
         self._ram: dict[int, Array] = {}
         if io == "ram":
             self._ram = {row: self._pread(row) for row in range(len(rows))}
@@ -107,15 +112,16 @@ class FeatureReader:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the maps behind: another process makes its own."""
-        return self.__dict__ | {"_maps": {}}
+        return self.__dict__ | {"_maps": {}, "_frames": {}}
 
-    def read(self, rows: Rows, out: npt.NDArray[np.float32] | None = None) -> PaddedBatch:
+    def read(self, rows: Rows, out: npt.NDArray[np.floating[Any]] | None = None) -> PaddedBatch:
         """Read rows into a padded batch.
 
         Args:
             rows: table rows, in the batch's order.
-            out: float32 buffer [>= B, >= Tmax, D] to fill instead of a new one (for instance pinned memory);
-                the batch is then a view of it, valid until the next use of the buffer.
+            out: buffer [>= B, >= Tmax, D] to fill instead of a new one (for instance pinned memory), float32
+                or of the stored dtype (half as much for a GPU); the batch is a view of it, valid until
+                its next use.
 
         Returns:
             The batch; Tmax is the longest length, at least 1.
@@ -128,14 +134,14 @@ class FeatureReader:
         lengths = self.lengths[index]
         num_frames = max(1, int(lengths.max(initial=0)))
         values = self._buffer(out, len(index), num_frames)
-        self._check_content(index)
+        if not self._all_verified:
+            self._check_content(index)
         widen = self.dtype == "bfloat16"
-        for place, (row, length) in enumerate(zip(index.tolist(), lengths.tolist(), strict=True)):
-            target = values[place]
+        for target, stored, length in zip(values, self._stored(index), lengths.tolist(), strict=True):
             if length:
-                stored = self.view(row)
                 target[:length] = bfloat16_to_float32(stored) if widen else stored
-            target[length:] = 0.0
+            if length < num_frames:
+                target[length:] = 0.0
         return PaddedBatch(values, lengths, self.present[index])
 
     def read_one(self, row: int) -> npt.NDArray[np.float32]:
@@ -149,12 +155,8 @@ class FeatureReader:
             return self._ram[row]
         if self.io == "pread":
             return self._pread(row)
-        shard = int(self._shard[row])
-        mapped = self._maps.get(shard)
-        if mapped is None:
-            mapped = self._map(shard)
-        start, length = int(self._start[row]), int(self.lengths[row])
-        return np.ndarray((length, self.width), storage_dtype(self.dtype), mapped, start)
+        [stored] = self._stored(np.array([row], np.int64))
+        return stored
 
     def count_nonfinite(self, rows: Rows | None = None) -> Int64:
         """Count NaN and infinities per row, int64 [len(rows)]; reads the values."""
@@ -189,12 +191,26 @@ class FeatureReader:
             stop = int(self._start[row] + self.lengths[row] * self._row_bytes)
             mapped.madvise(mmap.MADV_WILLNEED, begin, stop - begin)
 
+    def _stored(self, index: Int64) -> Iterator[Array]:
+        """Yield the stored values of rows; all maps are open before the first one."""
+        if self.io != "mmap":
+            yield from map(self.view, index.tolist())
+            return
+        shards, firsts = self._shard[index].tolist(), self._first[index]
+        for shard in {*shards} - self._frames.keys():
+            self._frames[shard] = self._map_frames(shard)
+        frames = self._frames
+        for shard, first, stop in zip(
+            shards, firsts.tolist(), (firsts + self.lengths[index]).tolist(), strict=True
+        ):
+            yield frames[shard][first:stop]
+
     def _buffer(
-        self, out: npt.NDArray[np.float32] | None, num_rows: int, num_frames: int
-    ) -> npt.NDArray[np.float32]:
+        self, out: npt.NDArray[np.floating[Any]] | None, num_rows: int, num_frames: int
+    ) -> npt.NDArray[np.floating[Any]]:
         if out is None:
             return np.empty((num_rows, num_frames, self.width), np.float32)
-        if out.dtype != np.float32 or out.ndim != 3 or out.shape[2] != self.width:
+        if out.dtype not in self._out_dtypes or out.ndim != 3 or out.shape[2] != self.width:
             raise StoreError(f"out is {out.dtype}{list(out.shape)}", f"Pass float32 [B, T, {self.width}].")
         if out.shape[0] < num_rows or out.shape[1] < num_frames:
             raise StoreError(
@@ -204,29 +220,46 @@ class FeatureReader:
         return out[:num_rows, :num_frames]
 
     def _check_content(self, index: Int64) -> None:
-        if self.verify == "never":
-            return
         pending = index if self.verify == "always" else index[~self._verified[index]]
-        for row in pending.tolist():
-            if self.lengths[row] and xxhash.xxh3_64_intdigest(self.view(row).data) != int(self._hashes[row]):
+        hashes = self._hashes[pending].tolist()
+        for row, stored, digest in zip(pending.tolist(), self._stored(pending), hashes, strict=True):
+            if len(stored) and xxhash.xxh3_64_intdigest(stored.data) != digest:
                 raise StoreCorruptError(
                     f"{self._paths[int(self._shard[row])]}: sample {self._keys[row].tobytes().hex()} "
                     f"(table row {row}) does not match its checksum",
                     "Run `msakit store validate --repair`, then extract or import what it lists.",
                 )
-        self._verified[pending] = True
+        if self.verify == "first":
+            self._verified[pending] = True
+            self._all_verified = bool(self._verified.all())
 
-    def _check_bounds(self) -> None:
-        # The catalog is derived data: never map on its word alone.
-        if not len(self.lengths) or not self._paths:
-            return
-        stops = self._start + self.lengths * self._row_bytes
-        sizes = np.array(self._sizes, np.int64)[self._shard]
-        if np.any((self.lengths > 0) & ((self._start <= 0) | (stops > sizes))):
+    def _check_bounds(self) -> tuple[Int64, Int64]:
+        """Check that every sample lies inside its shard, whatever the catalog (derived data) says.
+
+        Returns:
+            The byte where the first sample of each shard begins, and for each row its first frame from there.
+        """
+        base = np.full(len(self._paths) or 1, NOWHERE)
+        there = self.lengths > 0
+        np.minimum.at(base, self._shard[there], self._start[there])
+        sizes = np.array(self._sizes or [0], np.int64)[self._shard]
+        distance = np.where(there, self._start - base[self._shard], 0)
+        inside = (self._start > 0) & (self.lengths <= (sizes - self._start) // self._row_bytes)
+        if np.any(there & ~(inside & (distance % self._row_bytes == 0))):
             raise StoreFormatError(
                 f"{self._paths[0].parent}: the catalog places samples outside their shard",
                 "Delete the catalog folder; it is rebuilt.",
             )
+        return base, distance // self._row_bytes
+
+    def _map_frames(self, shard: int) -> Array:
+        """Map a shard and return its frames [R, D] from the first sample on (not np.memmap: slow)."""
+        base = int(self._base[shard])
+        if base == NOWHERE:
+            return np.zeros((0, self.width), storage_dtype(self.dtype))
+        mapped = self._maps[shard] if shard in self._maps else self._map(shard)
+        shape = ((len(mapped) - base) // self._row_bytes, self.width)
+        return np.ndarray(shape, storage_dtype(self.dtype), mapped, base)
 
     def _map(self, shard: int) -> mmap.mmap:
         path = self._paths[shard]

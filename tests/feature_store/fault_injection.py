@@ -28,7 +28,10 @@ CALLS = (
     "openat",
     "close",
 )
-"""Every kind of call by which a writer changes files or their names, and its opens and closes (os.pwritev is pwritev2)."""
+"""Every kind of call by which a writer changes files or names, and its opens and closes.
+
+os.pwritev is the call pwritev2.
+"""
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,9 @@ def trace(store: Path, acknowledged: Path, log: Path, num_samples: int) -> list[
 
 def traced_lines(store: Path, acknowledged: Path, log: Path, num_samples: int) -> list[str]:
     """Run a worker and return every call of the traced kinds, in order."""
+    command = ["strace", "-f", "-y", "-e", f"trace={','.join(CALLS)}", "-o", str(log)]
     subprocess.run(
-        ["strace", "-f", "-y", "-e", f"trace={','.join(CALLS)}", "-o", str(log)]
-        + worker_command(store, acknowledged, num_samples),
+        [*command, *worker_command(store, acknowledged, num_samples)],
         capture_output=True,
         check=True,
         env=worker_environment(),

@@ -77,7 +77,8 @@ def test_all_samples_absent_still_gives_a_batch(tmp_path: Path) -> None:
     reader = store.reader(store.write_table("t", table), "audio")
     batch = reader.read([1, 0])
     assert batch.values.shape == (2, 1, 6)
-    assert not batch.values.any() and not batch.present.any()
+    assert not batch.values.any()
+    assert not batch.present.any()
     assert reader.read([]).values.shape == (0, 1, 6)
 
 
@@ -136,7 +137,8 @@ def test_bfloat16_rounds_as_torch_does() -> None:
 
 def test_putting_again_is_idempotent_and_other_values_are_refused(store: FeatureStore) -> None:
     with store.writer(AUDIO) as writer:
-        assert key_of("clip00") in writer and key_of("new") not in writer
+        assert key_of("clip00") in writer
+        assert key_of("new") not in writer
         assert writer.put(key_of("clip00"), values_of("clip00", 6)) is False
         with pytest.raises(StoreError, match="other values"):
             writer.put(key_of("clip00"), values_of("clip00", 6) + 1)
@@ -281,7 +283,9 @@ def test_single_file_holds_the_same(store: FeatureStore, tmp_path: Path) -> None
     path = tmp_path / "demo.h5"
     store.export_single_file(path)
     single = FeatureStore.open(path)
-    assert single.read_only and single.datasets() == ["demo"] and single.versions("demo") == [1]
+    assert single.read_only
+    assert single.datasets() == ["demo"]
+    assert single.versions("demo") == [1]
     assert len(single.catalog(AUDIO.fingerprint)) == 12, "features no table names are left out"
     table = single.table("demo")
     for modality in ("audio", "vision"):
@@ -345,7 +349,8 @@ def test_keys_depend_on_everything_that_makes_a_sample(tmp_path: Path) -> None:
         sample_key(digest, stream=1),
         sample_key(digest, aux=digest),
     ]
-    assert len(set(keys)) == len(keys) and {len(key) for key in keys} == {16}
+    assert len(set(keys)) == len(keys)
+    assert {len(key) for key in keys} == {16}
     with pytest.raises(StoreError, match="32"):
         sample_key(b"short")
     with pytest.raises(StoreError, match="before its start"):

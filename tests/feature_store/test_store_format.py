@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import hashlib
 import importlib.util
 import json
@@ -26,7 +27,8 @@ VERSIONS = sorted(path.name for path in ARCHIVE.iterdir() if path.name.startswit
 
 def load_maker() -> ModuleType:
     spec = importlib.util.spec_from_file_location("archive_make", ARCHIVE / "make.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -95,7 +97,7 @@ def test_archived_journals_are_adopted(tmp_path: Path, version: str) -> None:
 
 
 def test_the_current_release_writes_the_archived_files_again(tmp_path: Path) -> None:
-    """Fingerprints, keys and values; names of shards are random and HDF5 may lay out its structure otherwise."""
+    """Fingerprints, keys and values: shard names are random, and HDF5 may lay out its structure anew."""
     make.main(tmp_path)
     old, new = (FeatureStore.open(path / "single.h5") for path in (ARCHIVE / "v1.0", tmp_path))
     assert list(old.feature_sets()) == list(new.feature_sets())
@@ -106,8 +108,15 @@ def test_the_current_release_writes_the_archived_files_again(tmp_path: Path) -> 
             np.testing.assert_array_equal(one.places[name].hashes, other.places[name].hashes)
 
 
+def test_the_session_in_the_specification_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = ARCHIVE.parents[2]
+    monkeypatch.chdir(root)
+    result = doctest.testfile(str(root / "docs" / "format.md"), module_relative=False)
+    assert result.attempted >= 7
+    assert result.failed == 0
+
+
 def test_plain_h5py_reads_a_shard() -> None:
-    """The session of docs/format.md, which anyone can repeat without this package."""
     fingerprint = make.SETS["pose"].fingerprint
     [*_, path] = sorted((ARCHIVE / "v1.0" / "store" / "fs" / fingerprint / "shards").iterdir())
     document = (path.parents[1] / "FEATURESET.json").read_bytes()

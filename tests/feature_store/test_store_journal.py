@@ -96,7 +96,8 @@ def test_a_dead_writers_journal_is_adopted(tmp_path: Path) -> None:
     with store.writer(AUDIO) as writer:
         assert writer.recovery.sealed == [path.name]
         assert writer.recovery.num_samples == 2
-        assert key_of("a") in writer and key_of("b") in writer
+        assert key_of("a") in writer
+        assert key_of("b") in writer
     assert not path.exists()
 
 
@@ -179,7 +180,8 @@ def test_without_locks_the_owners_process_decides(tmp_path: Path) -> None:
         first.put(key_of("alive"), values_of("alive", 6))
         with store.writer(AUDIO, options) as second:
             assert len(second.recovery.alive) == 1
-            assert key_of("dead") in second and key_of("alive") not in second
+            assert key_of("dead") in second
+            assert key_of("alive") not in second
     assert list((tmp_path / "s").rglob("*.wal")) == []
 
 
@@ -209,7 +211,8 @@ def test_a_journal_that_outgrew_its_shard_loses_nothing(tmp_path: Path) -> None:
     assert second.payload_stop == len(whole)
     path.write_bytes(whole)
     with store.writer(AUDIO) as writer:
-        assert key_of("a") in writer and key_of("b") in writer
+        assert key_of("a") in writer
+        assert key_of("b") in writer
 
 
 def test_an_inherited_writer_refuses_to_write(tmp_path: Path) -> None:

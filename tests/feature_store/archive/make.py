@@ -17,6 +17,7 @@ import numpy as np
 from msakit.feature_store import (
     FeatureSet,
     FeatureStore,
+    FeatureWriter,
     Sample,
     SampleTable,
     WriterOptions,
@@ -42,7 +43,7 @@ def key_of(number: int) -> bytes:
 
 
 def values_of(modality: str, number: int) -> np.ndarray:
-    """Values of a sample: multiples of 1/4 that every dtype of the archive holds exactly; sample 5 is empty."""
+    """Values of a sample, multiples of 1/4 that every dtype here holds exactly; sample 5 is empty."""
     feature_set = SETS[modality]
     num_frames = 0 if number == 5 else number + 2
     values = (
@@ -81,11 +82,11 @@ def samples() -> list[Sample]:
     ]
 
 
-def put(writer: object, modality: str, number: int) -> None:
+def put(writer: FeatureWriter, modality: str, number: int) -> None:
     """Put one sample of one modality."""
     intervals = intervals_of(number) if SETS[modality].intervals else None
     meta = {"number": number, "who": "archive"}
-    writer.put(key_of(number), values_of(modality, number), intervals=intervals, meta=meta)  # type: ignore[attr-defined]
+    writer.put(key_of(number), values_of(modality, number), intervals=intervals, meta=meta)
 
 
 def main(folder: Path) -> None:

@@ -1,0 +1,234 @@
+"""Growth: opening a million samples, reading a store larger than memory, reading from the disk.
+
+    python benchmarks/store_scale.py open --samples 1000000
+    python benchmarks/store_scale.py cold
+    python benchmarks/store_scale.py memory
+
+`cold` drops its own files from the page cache before every round. `memory` reports the anonymous memory
+(which the page cache cannot take back) that a whole shuffled pass needs, beside that of an unpickled list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import store_common as common
+
+from msakit.feature_store import FeatureSet, FeatureStore, SampleTable, WriterOptions
+from msakit.feature_store.table import FeatureColumn
+
+TINY = FeatureSet("audio", "tiny@1", 2, "float16")
+
+
+def open_many(num_samples: int, folder: Path) -> list[dict[str, Any]]:
+    """Write tiny samples; time writing, and the opening of store, catalog, table and reader."""
+    keys = np.random.default_rng(0).integers(0, 256, (num_samples, 16), np.uint8)
+    values = np.ones((1, 2), np.float16)
+    store = FeatureStore.create(folder / "store")
+    start = time.perf_counter()
+    with store.writer(TINY, WriterOptions(durability="os")) as writer:
+        for key in keys:
+            writer.put(key.tobytes(), values)
+    written_s = time.perf_counter() - start
+    first = timed(lambda: FeatureStore.open(folder / "store").catalog(TINY.fingerprint))
+    before = common.anonymous_bytes()
+    opened = FeatureStore.open(folder / "store")
+    catalog_s = timed(lambda: opened.catalog(TINY.fingerprint))
+    grown = common.anonymous_bytes() - before
+    column = FeatureColumn(TINY.fingerprint, keys, np.ones(num_samples, bool))
+    table = dataclass_table(num_samples, column)
+    reader_s = timed(lambda: opened.reader(table, "audio"))
+    table_s = timed(lambda: opened.write_table("all", table))
+    load_s = timed(lambda: opened.table("all"))
+    return [
+        {"what": "put, per second", "value": num_samples / written_s, "unit": "1/s"},
+        {"what": "shards", "value": len(opened.catalog(TINY.fingerprint).shards), "unit": ""},
+        {"what": "first opening, shards parsed", "value": first, "unit": "s"},
+        {"what": "opening from the catalog", "value": catalog_s, "unit": "s"},
+        {"what": "anonymous memory per sample and field", "value": grown / num_samples / 2, "unit": "B"},
+        {"what": "joining the table to the features", "value": reader_s, "unit": "s"},
+        {"what": "writing the table", "value": table_s, "unit": "s"},
+        {"what": "loading the table", "value": load_s, "unit": "s"},
+    ]
+
+
+def dataclass_table(num_samples: int, column: FeatureColumn) -> SampleTable:
+    nothing = ("",) * num_samples
+    undefined = np.full(num_samples, np.nan)
+    return SampleTable(
+        id=tuple(map(str, range(num_samples))),
+        split=("train",) * num_samples,
+        text=nothing,
+        label=undefined,
+        label_name=nothing,
+        speaker=nothing,
+        dialogue=nothing,
+        utterance=np.full(num_samples, -1),
+        language=nothing,
+        start_s=undefined,
+        end_s=undefined,
+        content=nothing,
+        features={"audio": column},
+    )
+
+
+def timed(action: common.Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def cold_reads(corpus: common.Corpus, folder: Path, rounds: int, batch_size: int) -> list[dict[str, Any]]:
+    """Random batches right after eviction: naive mapping, prefetching, and the disk's sequential speed."""
+    common.build_store(corpus, folder / "store")
+    common.build_flat(corpus, folder / "flat")
+    shards = sorted((folder / "store").rglob("shards/*.h5"))
+    times: dict[str, list[float]] = {
+        "sequential read of the file": [],
+        "flat memmap": [],
+        "msakit, prefetching": [],
+    }
+    rng = np.random.default_rng(0)
+    residue = 0.0
+    for _ in range(rounds):
+        order = rng.permutation(corpus.num_samples)[: corpus.num_samples // 2]
+        batches = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
+        share = corpus.lengths()[order].sum() / corpus.lengths().sum()
+        common.evict([folder / "flat"])
+        times["sequential read of the file"].append(timed(lambda: read_through(folder / "flat")) * share)
+        common.evict([folder / "flat"])
+        residue = max(residue, common.resident_share(folder / "flat"))
+        limit = common.flat_memmap(corpus, folder / "flat", batch_size)
+        times["flat memmap"].append(
+            timed(lambda limit=limit, batches=batches: [limit(rows) for rows in batches])
+        )
+        common.evict(shards)
+        residue = max(residue, *map(common.resident_share, shards))
+        times["msakit, prefetching"].append(prefetched(corpus, folder, batches))
+    disk = times["sequential read of the file"]
+    return [
+        {
+            "system": name,
+            "MB/s": corpus.num_bytes / 2e6 / float(np.median(seconds)),
+            "of the disk": common.median_ratio(seconds, disk),
+            "x flat memmap": common.median_ratio(seconds, times["flat memmap"]),
+        }
+        for name, seconds in times.items()
+    ] + [{"system": "pages left after eviction", "MB/s": residue, "of the disk": 0.0, "x flat memmap": 0.0}]
+
+
+def prefetched(corpus: common.Corpus, folder: Path, batches: list[list[int]]) -> float:
+    reader = common.open_reader(corpus, folder / "store")
+    buffer = np.empty((len(batches[0]), corpus.longest, corpus.width), corpus.dtype)
+    start = time.perf_counter()
+    reader.prefetch(batches[0])
+    for rows, following in zip(batches, [*batches[1:], []], strict=True):
+        reader.prefetch(following)
+        reader.read(rows, out=buffer)
+    return time.perf_counter() - start
+
+
+def read_through(path: Path) -> None:
+    with path.open("rb", buffering=0) as file:
+        while file.read(8 << 20):
+            pass
+
+
+def memory(corpus: common.Corpus, folder: Path) -> list[dict[str, Any]]:
+    """Anonymous memory and time to the first batch: the store, and the same data unpickled."""
+    common.build_store(corpus, folder / "store")
+    lengths = corpus.lengths()
+    with (folder / "list.pkl").open("wb") as file:
+        pickle.dump([corpus.values(n, length) for n, length in enumerate(lengths)], file, protocol=4)
+    rows = []
+    for name in ("msakit", "pickle"):
+        command = [
+            sys.executable,
+            __file__,
+            f"child-{name}",
+            str(folder),
+            *map(str, (corpus.num_samples, corpus.shortest, corpus.longest, corpus.width, corpus.dtype)),
+        ]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        first_s, grown_mb, peak_mb = map(float, done.stdout.split())
+        rows.append(
+            {
+                "system": name,
+                "data MB": corpus.num_bytes / 1e6,
+                "first batch after s": first_s,
+                "anonymous MB more": grown_mb,
+                "peak anonymous MB": peak_mb,
+            }
+        )
+    rows.append(
+        {
+            "system": "ratio",
+            "data MB": 0.0,
+            **{
+                key: rows[1][key] / max(rows[0][key], 1e-9)
+                for key in ("first batch after s", "anonymous MB more", "peak anonymous MB")
+            },
+        }
+    )
+    return rows
+
+
+def child(name: str, folder: Path, corpus: common.Corpus) -> None:
+    """Open, read a first batch, then a whole shuffled pass; print seconds and anonymous memory."""
+    before = common.anonymous_bytes()
+    start = time.perf_counter()
+    if name == "msakit":
+        reader = common.open_reader(corpus, folder / "store")
+        buffer = np.empty((16, corpus.longest, corpus.width), corpus.dtype)
+        read = lambda rows: reader.read(rows, out=buffer)  # noqa: E731
+    else:
+        with (folder / "list.pkl").open("rb") as file:
+            arrays = pickle.load(file)
+        buffer = np.empty((16, corpus.longest, corpus.width), corpus.dtype)
+        read = lambda rows: common.fill(buffer, [arrays[row] for row in rows])  # noqa: E731
+    read(list(range(16)))
+    first_s = time.perf_counter() - start
+    peak = common.anonymous_bytes()
+    order = np.random.default_rng(0).permutation(corpus.num_samples)
+    for begin in range(0, len(order), 16):
+        read(order[begin : begin + 16].tolist())
+        peak = max(peak, common.anonymous_bytes())
+    print(first_s, (common.anonymous_bytes() - before) / 1e6, peak / 1e6)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["open", "cold", "memory"])
+    parser.add_argument("--samples", type=int, default=0, help="default: 1,000,000 to open, 4,000 otherwise")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    given = parser.parse_args()
+    corpus = common.Corpus(given.samples or 4000, 20, 280, 64, "float32")
+    with tempfile.TemporaryDirectory() as folder:
+        if given.what == "open":
+            count = given.samples or 1_000_000
+            title, rows = f"A store of {count:,} small samples", open_many(count, Path(folder))
+        elif given.what == "cold":
+            title = f"Cold random batches of 16 of {corpus.num_bytes / 1e6:.0f} MB"
+            rows = cold_reads(corpus, Path(folder), given.rounds, 16)
+        else:
+            title, rows = "Time to the first batch and memory", memory(corpus, Path(folder))
+    common.report(title, rows, given.output)
+
+
+if __name__ == "__main__":
+    if sys.argv[1].startswith("child-"):
+        numbers = [int(value) for value in sys.argv[3:7]]
+        child(sys.argv[1][6:], Path(sys.argv[2]), common.Corpus(*numbers, sys.argv[7]))
+    else:
+        main()

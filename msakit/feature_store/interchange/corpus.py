@@ -142,6 +142,20 @@ def read_number(value: object, where: str) -> float:
     return float(flat[0])
 
 
+def read_whole_number(value: object, where: str) -> int:
+    """A position such as an utterance's, -1 when it is missing.
+
+    Raises:
+        StoreError: the value is not a finite number.
+    """
+    number = read_number(value, where)
+    if math.isnan(number):
+        return -1
+    if math.isinf(number):
+        raise StoreError(f"{where}: {value!r} is not a whole number", "Correct the value or leave it out.")
+    return int(number)
+
+
 def read_id(value: object) -> str:
     """Sample id as one string; [video, clip] lists become "video$_$clip"."""
     if isinstance(value, np.ndarray):

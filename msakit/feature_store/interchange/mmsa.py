@@ -19,11 +19,13 @@ from msakit.feature_store.interchange.corpus import (
     read_number,
     read_split_name,
     read_text,
+    read_whole_number,
 )
 from msakit.feature_store.interchange.sequences import (
     NUMERIC_KINDS,
     SequenceColumn,
     SpanTable,
+    read_lengths,
     read_sequences,
     spans_by_length,
     spans_by_zeros,
@@ -101,7 +103,8 @@ def parse_mmsa(
             columns[name] = _reorder(found[name], order)
             lengths.pop(name, None)
             if name in found_lengths:
-                lengths[name] = np.asarray(found_lengths[name]).reshape(-1)[order]
+                count = found[name].num_rows
+                lengths[name] = read_lengths(found_lengths[name], count, found[name].where)[order]
         _check_counts(columns, len(rows), place)
         _append(tables, columns, lengths, split, num_before=len(corpus.rows), source=where, sources=sources)
         corpus.rows.extend(rows)
@@ -154,13 +157,15 @@ def _read_own_columns(data: SplitData, rows: list[ImportedRow], place: str) -> N
         for row, value in zip(
             rows, _read_list(columns, name, len(rows), f"{place}.{OWN_COLUMNS}"), strict=True
         ):
-            cell = value if isinstance(value, float) else read_text(value)
+            where = f"{place}.{OWN_COLUMNS}.{name}"
             if name == "utterance":
-                row.utterance = int(read_number(value, f"{place}.{OWN_COLUMNS}.{name}"))
+                row.utterance = read_whole_number(value, where)
+            elif name in ("start_s", "end_s"):
+                setattr(row, name, read_number(value, where))
             elif name in TABLE_FIELDS:
-                setattr(row, name, cell)
+                setattr(row, name, read_text(value))
             else:
-                row.columns[str(name)] = cell
+                row.columns[str(name)] = value if isinstance(value, int | float) else read_text(value)
 
 
 def _read_labels(data: SplitData, rows: list[ImportedRow], place: str) -> None:
@@ -196,21 +201,29 @@ def _read_class(value: object) -> str:
 
 def _count_rows(data: SplitData, place: str) -> int:
     for key in ("id", "raw_text", *LABEL_KEYS, *SEQUENCE_KEYS):
-        if key in data and hasattr(data[key], "__len__"):
-            return len(data[key])
+        items = _items(data.get(key))
+        if items is not None:
+            return len(items)
     raise StoreError(f"{place} holds no samples", f"The split has: {_names(data)}.")
 
 
 def _read_list(data: SplitData, key: str, count: int, place: str) -> list[Any]:
     if key not in data:
         return []
-    value = data[key]
-    items = list(value) if isinstance(value, np.ndarray | list) else []
-    if len(items) != count:
+    items = _items(data[key])
+    if items is None or len(items) != count:
+        found = "no" if items is None else len(items)
         raise StoreError(
-            f"{place}.{key} has {len(items)} entries for {count} samples", "The file is inconsistent."
+            f"{place}.{key} has {found} entries for {count} samples", "The file is inconsistent."
         )
     return items
+
+
+def _items(value: object) -> list[Any] | None:
+    """Entries of a column, or None for what is no column."""
+    if isinstance(value, np.ndarray):
+        return list(value) if value.ndim else None
+    return value if isinstance(value, list) else None
 
 
 def _read_columns(data: SplitData, place: str) -> tuple[dict[str, SequenceColumn], dict[str, Any]]:
@@ -256,7 +269,7 @@ def _match_rows(data: SplitData, rows: list[ImportedRow], place: str) -> Any:
                 f"{place} has another number of samples and no ids to join by", "Add the key 'id'."
             )
         return np.arange(len(rows))
-    position = {read_id(value): number for number, value in enumerate(data["id"])}
+    position = {read_id(value): number for number, value in enumerate(_items(data["id"]) or [])}
     missing = [row.id for row in rows if row.id not in position]
     if missing:
         raise StoreError(

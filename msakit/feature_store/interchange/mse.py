@@ -17,6 +17,7 @@ from msakit.feature_store.interchange.corpus import (
     read_number,
     read_split_name,
     read_text,
+    read_whole_number,
 )
 from msakit.feature_store.interchange.sequences import (
     SequenceColumn,
@@ -108,7 +109,7 @@ def _read_row(sample: object, split: str, number: int, where: str) -> ImportedRo
     row.speaker = read_text(sample.get("speaker", ""))
     row.dialogue = read_text(sample.get("dialogue", ""))
     if "utterance" in sample:
-        row.utterance = int(read_number(sample["utterance"], f"{where}.utterance"))
+        row.utterance = read_whole_number(sample["utterance"], f"{where}.utterance")
     return row
 
 

@@ -62,7 +62,7 @@ def read_matrix(value: object, where: str) -> Array:
         StoreError: not numeric or not two-dimensional.
     """
     try:
-        matrix = value if isinstance(value, np.ndarray) else np.asarray(value, dtype=np.float32)
+        matrix = value if isinstance(value, np.ndarray) else np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise StoreError(
             f"{where}: not a numeric array ({error})", "Every sample needs a [frames, features] array."
@@ -112,22 +112,35 @@ class SpanTable:
         return ImportedModality(self.name, self.load, self.source, self._dtype or "<f4", self.padding)
 
 
+def read_lengths(lengths: object, count: int, where: str) -> Array:
+    """One stated length a sample.
+
+    Raises:
+        StoreError: they are not one finite number a sample.
+    """
+    try:
+        values = np.asarray(lengths, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise StoreError(
+            f"{where}: lengths are no numbers ({error})", "Write them as whole numbers."
+        ) from error
+    if values.size != count:
+        raise StoreError(
+            f"{where}: {count} samples but {values.size} lengths",
+            "The file's lengths and features disagree; write it again from one source.",
+        )
+    if not np.isfinite(values).all():
+        raise StoreError(f"{where}: lengths hold NaN or infinity", "Write them as whole numbers.")
+    return values
+
+
 def spans_by_length(column: SequenceColumn, lengths: object) -> list[Span]:
     """Spans from stated lengths.
 
     Raises:
         StoreError: the lengths are not one number a sample.
     """
-    values = np.asarray(lengths).reshape(-1)
-    if values.size != column.num_rows or values.dtype.kind not in NUMERIC_KINDS:
-        raise StoreError(
-            f"{column.where}: {column.num_rows} samples but {values.size} lengths",
-            "The file's lengths and features disagree; write it again from one source.",
-        )
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise StoreError(
-            f"{column.where}: lengths hold NaN or infinity", "Write the lengths again as whole numbers."
-        )
+    values = read_lengths(lengths, column.num_rows, column.where)
     return [find_span(column.get(number), int(length)) for number, length in enumerate(values)]
 
 

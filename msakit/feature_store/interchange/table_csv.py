@@ -15,6 +15,7 @@ from msakit.feature_store.interchange.corpus import (
     ImportedCorpus,
     ImportedRow,
     read_split_name,
+    read_whole_number,
 )
 from msakit.feature_store.interchange.mse import split_from_name
 
@@ -192,8 +193,7 @@ def _read_row(record: CsvRow, *, numeric: bool, repeated: bool) -> ImportedRow:
         row.label = _read_float(record, "label")
     else:
         row.label_name = record.get("label")
-    number = _read_float(record, "utterance")
-    row.utterance = -1 if math.isnan(number) else int(number)
+    row.utterance = read_whole_number(_read_float(record, "utterance"), f"{record.where}: utterance")
     row.start_s, row.end_s = _read_time(record, "start"), _read_time(record, "end")
     row.columns = dict(record.others)
     if record.get("video"):

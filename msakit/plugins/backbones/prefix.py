@@ -67,18 +67,36 @@ class PrefixCache:
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         self.num_hits += len(keys) - len(missing)
         self.num_misses += len(missing)
-        if missing:
-            # An evaluation in inference mode must not leave inference tensors to later training steps.
-            with torch.inference_mode(mode=False), torch.no_grad():
-                for key, states in zip(missing, self._compute(missing), strict=True):
-                    found[key] = states
-                    self._keep(key, states)
+        found |= self._add(missing)
         return _stack([found[key] for key in keys])
+
+    def fill(self, prefixes: Sequence[Sequence[int]], batch_size: int = 16) -> None:
+        """Compute prefixes ahead of use, in batches of like length, until the memory is used up.
+
+        What a prefix is computed beside moves its numbers in the last bit. Filled ahead, they no longer
+        depend on the order of training, so a resumed run has the same ones.
+        """
+        keys = sorted(
+            {tuple(prefix) for prefix in prefixes} - self._kept.keys(), key=lambda key: (len(key), key)
+        )
+        for start in range(0, len(keys), batch_size):
+            if self.num_bytes < self._budget_bytes:
+                self._add(keys[start : start + batch_size])
 
     def clear(self) -> None:
         """Forget everything."""
         self._kept.clear()
         self.num_bytes = 0
+
+    def _add(self, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Tensor]:
+        if not keys:
+            return {}
+        # An evaluation in inference mode must not leave inference tensors to later training steps.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            computed = dict(zip(keys, self._compute(keys), strict=True))
+            for key, states in computed.items():
+                self._keep(key, states)
+        return computed
 
     def _keep(self, key: tuple[int, ...], states: Tensor) -> None:
         size = states.numel() * states.element_size()

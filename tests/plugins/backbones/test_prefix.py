@@ -69,3 +69,26 @@ def test_lora_caches_nothing(layout):
     backbone, prompt = make_backbone(lora=True), make_prompt(layout)
     backbone.answer_scores(prompt, TRIE)
     assert backbone.prefix_cache.num_bytes == 0
+
+
+def test_filled_ahead_the_numbers_do_not_depend_on_the_order_of_training():
+    prompt = make_prompt("late")
+    forward, backward = make_backbone(), make_backbone()
+    forward.prepare(prompt.before)
+    backward.prepare([[], *reversed(prompt.before)])
+    assert forward.prefix_cache.num_bytes > 0
+    misses = forward.prefix_cache.num_misses
+    kept = [backbone.prefix_cache.get(prompt.before).states for backbone in (forward, backward)]
+    assert all(torch.equal(one, other) for one, other in zip(*kept, strict=True))
+    assert forward.prefix_cache.num_misses == misses
+    expected = make_backbone().answer_scores(prompt, TRIE)
+    torch.testing.assert_close(forward.answer_scores(prompt, TRIE), expected, atol=1e-5, rtol=0)
+
+
+def test_filling_stops_at_the_budget():
+    backbone = make_backbone(prefix_cache_mb=0)
+    backbone.prepare([[1, 2, 3]])
+    assert backbone.prefix_cache.num_bytes == 0
+    tuned = make_backbone(lora=True)
+    tuned.prepare([[1, 2, 3]])
+    assert tuned.prefix_cache.num_bytes == 0

@@ -10,6 +10,8 @@ import torch
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.reader import FeatureReader, PaddedBatch, Rows
 
+HALF_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
 
 @dataclass(frozen=True)
 class TensorBatch:
@@ -36,8 +38,15 @@ def to_tensors(batch: PaddedBatch) -> TensorBatch:
 
 
 def read_tensors(reader: FeatureReader, rows: Rows) -> TensorBatch:
-    """Read rows of one modality as tensors."""
-    return to_tensors(reader.read(rows))
+    """Read rows of one modality as tensors, values as float32.
+
+    Half-precision features are converted by torch, which does it several times faster than numpy.
+    """
+    if reader.dtype not in HALF_DTYPES:
+        return to_tensors(reader.read(rows))
+    batch = reader.read(rows, as_stored=True)
+    stored = torch.from_numpy(batch.values).view(HALF_DTYPES[reader.dtype])
+    return TensorBatch(stored.float(), torch.from_numpy(batch.lengths), torch.from_numpy(batch.present))
 
 
 class PinnedBuffer:

@@ -369,3 +369,27 @@ def test_two_stores_may_be_filled_alike(tmp_path: Path) -> None:
         tables.append(store.write_table("demo", fill(store, NAMES)))
     assert tables[0].features["audio"].fingerprint == tables[1].features["audio"].fingerprint
     np.testing.assert_array_equal(tables[0].features["audio"].keys, tables[1].features["audio"].keys)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_tensors_agree_with_arrays(tmp_path: Path, dtype: str) -> None:
+    import torch
+
+    from msakit.feature_store.collate import read_tensors
+
+    store = FeatureStore.create(tmp_path / "s")
+    feature_set = FeatureSet("x", "any@1", 5, dtype)
+    rng = np.random.default_rng(0)
+    with store.writer(feature_set) as writer:
+        for name, length in (("a", 7), ("b", 3)):
+            writer.put(key_of(name), rng.standard_normal((length, 5)).astype(np.float32))
+    samples = [
+        Sample("a", "test", features={"x": key_of("a")}),
+        Sample("b", "test", features={"x": key_of("b")}),
+    ]
+    table = store.write_table("t", SampleTable.from_samples(samples, {"x": feature_set.fingerprint}))
+    reader = store.reader(table, "x")
+    tensors = read_tensors(reader, [1, 0])
+    assert tensors.values.dtype == torch.float32
+    np.testing.assert_array_equal(tensors.values.numpy(), reader.read([1, 0]).values)
+    assert not tensors.values[0, 3:].any()

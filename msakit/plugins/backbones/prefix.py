@@ -76,9 +76,8 @@ class PrefixCache:
         What a prefix is computed beside moves its numbers in the last bit. Filled ahead, they no longer
         depend on the order of training, so a resumed run has the same ones.
         """
-        keys = sorted(
-            {tuple(prefix) for prefix in prefixes} - self._kept.keys(), key=lambda key: (len(key), key)
-        )
+        new = {tuple(prefix) for prefix in prefixes} - self._kept.keys()
+        keys = sorted(new, key=lambda key: (len(key), key))
         for start in range(0, len(keys), batch_size):
             if self.num_bytes < self._budget_bytes:
                 self._add(keys[start : start + batch_size])

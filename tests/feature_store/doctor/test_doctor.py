@@ -38,7 +38,10 @@ def _samples(count: int = 12) -> list[Sample]:
 
 
 def _store(
-    path: Path, samples: list[Sample], sequences: dict[int, np.ndarray | None] | None = None, nan_policy: str = "keep"
+    path: Path,
+    samples: list[Sample],
+    sequences: dict[int, np.ndarray | None] | None = None,
+    nan_policy: str = "keep",
 ) -> FeatureStore:
     """A store of the samples with audio; `sequences` replaces or removes some."""
     store = FeatureStore.create(path / "store")
@@ -80,7 +83,12 @@ def test_nonfinite_features_are_errors_with_ids(tmp_path: Path) -> None:
     bad = _sequence(2)
     bad[0, 1], bad[1, 2], bad[2, 0] = np.nan, -np.inf, np.inf
     finding = _only(_check(tmp_path, _samples(), sequences={2: bad}), "nonfinite")
-    assert (finding.severity, finding.where, finding.count, finding.sample_ids) == ("error", "audio", 1, ("s2",))
+    assert (finding.severity, finding.where, finding.count, finding.sample_ids) == (
+        "error",
+        "audio",
+        1,
+        ("s2",),
+    )
     assert "1 NaN and 2 infinite" in finding.message
     assert "--nonfinite zero" in finding.remedy
 
@@ -96,7 +104,9 @@ def test_constant_and_huge_features_are_numbered(tmp_path: Path) -> None:
 
 
 def test_zeros_at_the_ends_look_like_padding(tmp_path: Path) -> None:
-    padded = {number: np.concatenate([_sequence(number), np.zeros((3, 3), np.float32)]) for number in range(6)}
+    padded = {
+        number: np.concatenate([_sequence(number), np.zeros((3, 3), np.float32)]) for number in range(6)
+    }
     finding = _only(_check(tmp_path, _samples(), sequences=padded), "padding")
     assert (finding.severity, finding.count) == ("warning", 6)
     assert "lengths" in finding.remedy
@@ -113,7 +123,10 @@ def test_empty_zero_and_absent_sequences(tmp_path: Path) -> None:
 
 
 def test_a_very_long_sequence_is_told(tmp_path: Path) -> None:
-    finding = _only(_check(tmp_path, _samples(), sequences={3: np.ones((500, 3), np.float32) * _sequence(3)[:1]}), "long-sequence")
+    finding = _only(
+        _check(tmp_path, _samples(), sequences={3: np.ones((500, 3), np.float32) * _sequence(3)[:1]}),
+        "long-sequence",
+    )
     assert (finding.severity, finding.sample_ids) == ("info", ("s3",))
 
 
@@ -166,7 +179,9 @@ def test_copies_across_splits_are_errors(tmp_path: Path) -> None:
     report = _check(tmp_path, samples, sequences={10: _sequence(0)})
     finding = _only(report, "copy-across-splits")
     assert (finding.severity, finding.sample_ids) == ("error", ("s0", "s10"))
-    within = _check(tmp_path / "b", _change(_samples(), 1, text="sentence number 0"), sequences={1: _sequence(0)})
+    within = _check(
+        tmp_path / "b", _change(_samples(), 1, text="sentence number 0"), sequences={1: _sequence(0)}
+    )
     assert _only(within, "copy-within-split").severity == "warning"
 
 
@@ -185,7 +200,9 @@ def test_missing_splits_and_constant_labels(tmp_path: Path) -> None:
     samples = [Sample(**{**vars(item), "label": 1.0}) for item in _samples() if item.split != "valid"]
     report = _check(tmp_path, samples)
     assert "no valid split" in _only(report, "missing-split").message
-    assert {item.message.split(" of ")[1].split()[0] for item in report.findings if item.code == "label-constant"} == {
+    assert {
+        item.message.split(" of ")[1].split()[0] for item in report.findings if item.code == "label-constant"
+    } == {
         "train",
         "test",
     }
@@ -200,7 +217,8 @@ def test_splits_nobody_reads_are_errors(tmp_path: Path) -> None:
 def test_classes_are_compared_between_splits(tmp_path: Path) -> None:
     names = ["joy"] * 6 + ["anger", "Joy"] + ["joy", "fear"] + ["joy", "anger"]
     samples = [
-        Sample(**{**vars(item), "label": math.nan, "label_name": name}) for item, name in zip(_samples(), names, strict=True)
+        Sample(**{**vars(item), "label": math.nan, "label_name": name})
+        for item, name in zip(_samples(), names, strict=True)
     ]
     report = _check(tmp_path, samples)
     unseen = _only(report, "class-unseen")
@@ -208,7 +226,11 @@ def test_classes_are_compared_between_splits(tmp_path: Path) -> None:
     assert "fear" in unseen.message
     assert "Joy, joy" in _only(report, "class-spelling").message
     assert "Joy (1), anger (1)." in _only(report, "class-rare").message
-    assert {item.message.split()[0] for item in report.findings if item.code == "class-absent"} == {"train", "valid", "test"}
+    assert {item.message.split()[0] for item in report.findings if item.code == "class-absent"} == {
+        "train",
+        "valid",
+        "test",
+    }
 
 
 def test_repeated_source_ids_are_errors(tmp_path: Path) -> None:

@@ -85,7 +85,10 @@ MISSPELT_METADATA = {"dimension namescomputational sequence version": '["sentime
 
 
 def write_csd(
-    path: Path, root: str, entries: dict[str, tuple[np.ndarray, np.ndarray]], metadata: dict[str, str] | None = None
+    path: Path,
+    root: str,
+    entries: dict[str, tuple[np.ndarray, np.ndarray]],
+    metadata: dict[str, str] | None = None,
 ) -> Path:
     """A `.csd` file as the SDK writes it: gzip-9 datasets, metadata as one-element arrays of strings."""
     with h5py.File(path, "w") as file:

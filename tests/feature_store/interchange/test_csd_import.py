@@ -42,7 +42,9 @@ def _options(path: Path, **settings: object) -> ImportOptions:
 
 
 @pytest.mark.parametrize("metadata", [CORRECT_METADATA, MISSPELT_METADATA])
-def test_sequences_are_joined_by_labelled_segment(store: FeatureStore, tmp_path: Path, metadata: dict[str, str]) -> None:
+def test_sequences_are_joined_by_labelled_segment(
+    store: FeatureStore, tmp_path: Path, metadata: dict[str, str]
+) -> None:
     files = [_labels(tmp_path, metadata), _audio(tmp_path), _words(tmp_path)]
     report = import_files(store, [str(file) for file in files], _options(tmp_path))
     table = store.table("mosi")
@@ -75,9 +77,13 @@ def test_intervals_of_frames_are_stored(store: FeatureStore, tmp_path: Path) -> 
 
 def test_aligned_sequences_are_joined_by_key(store: FeatureStore, tmp_path: Path) -> None:
     labels = write_csd(
-        tmp_path / "l.csd", "labels", {f"v[{k}]": (np.array([[k - 1.0]]), np.array([[k, k + 1.0]])) for k in range(3)}
+        tmp_path / "l.csd",
+        "labels",
+        {f"v[{k}]": (np.array([[k - 1.0]]), np.array([[k, k + 1.0]])) for k in range(3)},
     )
-    audio = write_csd(tmp_path / "a.csd", "x", {f"v[{k}]": (FRAMES[k : k + 2], spans(0, 1, 2)) for k in (0, 2)})
+    audio = write_csd(
+        tmp_path / "a.csd", "x", {f"v[{k}]": (FRAMES[k : k + 2], spans(0, 1, 2)) for k in (0, 2)}
+    )
     import_files(store, [str(labels), f"audio={audio}"], ImportOptions("mosi", split="test"))
     table = store.table("mosi")
     assert table.id == ("v$_$0", "v$_$1", "v$_$2")
@@ -117,7 +123,13 @@ def test_what_is_missing_is_asked_for(sequences, split_of, label_column: int, me
 
 
 def test_roles_are_guessed_from_root_names() -> None:
-    names = {"All Labels": "labels", "COVAREP": "audio", "FACET_4.2": "vision", "words": "words", "glove_vectors": "text"}
+    names = {
+        "All Labels": "labels",
+        "COVAREP": "audio",
+        "FACET_4.2": "vision",
+        "words": "words",
+        "glove_vectors": "text",
+    }
     assert {name: guess_role(_sequence(name, 2)) for name in names} == names
     with pytest.raises(StoreError, match="root name 'zzz' does not tell"):
         guess_role(_sequence("zzz", 2))
@@ -129,7 +141,7 @@ def test_a_role_is_given_once(store: FeatureStore, tmp_path: Path) -> None:
         import_files(store, [str(audio), f"audio={audio}"], _options(tmp_path))
 
 
-# Hostile files -------------------------------------------------------------------------------------------------
+# Hostile files -----------------------------------------------------------------------------
 
 
 def _plain(path: Path) -> h5py.File:
@@ -169,7 +181,9 @@ def _virtual_dataset(file: h5py.File, tmp: Path) -> None:
 
 def _size_bomb(file: h5py.File, tmp: Path) -> None:
     del file["COVAREP/data/v1/features"]
-    file["COVAREP/data/v1"].create_dataset("features", (1 << 40, 2), "<f4", chunks=(1024, 2), compression="gzip")
+    file["COVAREP/data/v1"].create_dataset(
+        "features", (1 << 40, 2), "<f4", chunks=(1024, 2), compression="gzip"
+    )
 
 
 def _compression_bomb(file: h5py.File, tmp: Path) -> None:

@@ -46,7 +46,8 @@ def test_meld_dialogues(store: FeatureStore, tmp_path: Path) -> None:
 def test_named_columns_and_ratings(store: FeatureStore, tmp_path: Path) -> None:
     file = tmp_path / "sims.tsv"
     file.write_text(
-        "video_id\tclip_id\tsatz\twert\tmode\nv1\t0001\t你好\t-0.6\ttrain\nv1\t0002\t再见\t1\tvalid\n", encoding="utf-8"
+        "video_id\tclip_id\tsatz\twert\tmode\nv1\t0001\t你好\t-0.6\ttrain\nv1\t0002\t再见\t1\tvalid\n",
+        encoding="utf-8",
     )
     columns = {"text": "satz", "label": "wert"}
     import_files(store, [str(file)], ImportOptions("sims", columns=columns))
@@ -114,7 +115,10 @@ def test_features_are_joined_from_another_dataset(store: FeatureStore, tmp_path:
 def _clips(folder: Path, names: list[str], width: int = 3) -> dict[str, np.ndarray]:
     folder.mkdir()
     rng = np.random.default_rng(len(names))
-    arrays = {name: rng.normal(size=(length, width)).astype(np.float32) for length, name in enumerate(names, start=1)}
+    arrays = {
+        name: rng.normal(size=(length, width)).astype(np.float32)
+        for length, name in enumerate(names, start=1)
+    }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     return arrays
@@ -159,7 +163,9 @@ def test_folders_of_npy_are_joined_by_name(store: FeatureStore, tmp_path: Path) 
         ("{id}x", "holds features of none of the 1 samples"),
     ],
 )
-def test_names_that_do_not_fit_are_explained(store: FeatureStore, tmp_path: Path, pattern: str, message: str) -> None:
+def test_names_that_do_not_fit_are_explained(
+    store: FeatureStore, tmp_path: Path, pattern: str, message: str
+) -> None:
     (tmp_path / "data_train.csv").write_text("id,text,label\na,hi,joy\n")
     _clips(tmp_path / "audio", ["a"])
     options = ImportOptions("x", modality_files={"audio": tmp_path / "audio"}, file_pattern=pattern)
@@ -179,7 +185,9 @@ def _npy_with_header(header: str, body: bytes = b"") -> bytes:
         b"",
         b"not numpy",
         _npy_with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 4)}", b"x" * 16),
-        _npy_with_header("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"cos\nsystem\n(S'true'\ntR."),
+        _npy_with_header(
+            "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"cos\nsystem\n(S'true'\ntR."
+        ),
         _npy_with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4)}", b"x" * 16),
         _npy_with_header("__import__('os').system('true')"),
         _npy_with_header("{'descr': '<U4', 'fortran_order': False, 'shape': (1, 1)}", b"x" * 16),
@@ -191,7 +199,11 @@ def test_hostile_npy_files_are_refused(store: FeatureStore, tmp_path: Path, cont
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "a.npy").write_bytes(content)
     with pytest.raises(StoreError, match=r"a\.npy"):
-        import_files(store, [str(tmp_path / "data_train.csv")], ImportOptions("x", modality_files={"audio": tmp_path / "audio"}))
+        import_files(
+            store,
+            [str(tmp_path / "data_train.csv")],
+            ImportOptions("x", modality_files={"audio": tmp_path / "audio"}),
+        )
 
 
 def test_a_folder_given_as_file_is_explained(store: FeatureStore, tmp_path: Path) -> None:

@@ -108,7 +108,11 @@ def test_csd_exports_with_times_and_further_labels(tmp_path: Path) -> None:
     first, second = FeatureStore.create(tmp_path / "one"), FeatureStore.create(tmp_path / "two")
     borders = np.array([[0.0, 1.0], [1.0, 2.5]])
     labels = write_csd(tmp_path / "l.csd", "Labels", {"v": (np.array([[1.5, 0.0], [-2.0, 1.0]]), borders)})
-    audio = write_csd(tmp_path / "a.csd", "COVAREP", {"v": (np.arange(6.0).reshape(3, 2), np.array([[0, 1], [1, 2], [2, 2.5]]))})
+    audio = write_csd(
+        tmp_path / "a.csd",
+        "COVAREP",
+        {"v": (np.arange(6.0).reshape(3, 2), np.array([[0, 1], [1, 2], [2, 2.5]]))},
+    )
     import_files(first, [str(labels), str(audio)], ImportOptions("mosi", split="train"))
     export_mmsa(first, "mosi", tmp_path / "out.pkl")
     import_files(second, [str(tmp_path / "out.pkl")], ImportOptions("mosi"))
@@ -135,11 +139,14 @@ def test_an_unknown_dataset_is_refused(store: FeatureStore, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif("MSAKIT_MMSA_PYTHON" not in os.environ, reason="MSAKIT_MMSA_PYTHON names no Python with MMSA")
+@pytest.mark.skipif(
+    "MSAKIT_MMSA_PYTHON" not in os.environ, reason="MSAKIT_MMSA_PYTHON names no Python with MMSA"
+)
 def test_mmsa_trains_on_an_export(store: FeatureStore, tmp_path: Path) -> None:
     """The published MMSA package trains on an exported file; it needs CUDA only because it asks for it."""
     import_files(store, [str(write_pickle(tmp_path / "in.pkl", mmsa_corpus()))], ImportOptions("mosi"))
     export_mmsa(store, "mosi", tmp_path / "mosi.pkl")
+    models, results, logs = (str(tmp_path / name) for name in ("models", "r", "logs"))
     script = (
         "import torch\n"
         "torch.cuda.set_device = lambda device: None\n"
@@ -147,9 +154,11 @@ def test_mmsa_trains_on_an_export(store: FeatureStore, tmp_path: Path) -> None:
         "config = get_config_regression('ef_lstm', 'mosi')\n"
         f"config['featurePath'] = {str(tmp_path / 'mosi.pkl')!r}\n"
         "config['early_stop'] = 1\n"
-        "MMSA_run('ef_lstm', 'mosi', config=config, seeds=[1], gpu_ids=[], num_workers=0, verbose_level=0,\n"
-        f"         model_save_dir={str(tmp_path / 'm')!r}, res_save_dir={str(tmp_path / 'r')!r}, log_dir={str(tmp_path / 'l')!r})\n"
+        f"folders = dict(model_save_dir={models!r}, res_save_dir={results!r}, log_dir={logs!r})\n"
+        "MMSA_run('ef_lstm', 'mosi', config=config, seeds=[1], gpu_ids=[], num_workers=0, **folders)\n"
     )
-    done = subprocess.run([os.environ["MSAKIT_MMSA_PYTHON"], "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [os.environ["MSAKIT_MMSA_PYTHON"], "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "r" / "normal" / "mosi.csv").is_file()

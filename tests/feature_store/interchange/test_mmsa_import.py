@@ -18,7 +18,9 @@ def _import(store: FeatureStore, path: Path, content: object, **options: object)
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_every_pickle_protocol_gives_the_same_samples(store: FeatureStore, tmp_path: Path, protocol: int) -> None:
+def test_every_pickle_protocol_gives_the_same_samples(
+    store: FeatureStore, tmp_path: Path, protocol: int
+) -> None:
     corpus = mmsa_corpus()
     file = write_pickle(tmp_path / "corpus.pkl", corpus, protocol)
     import_files(store, [str(file)], ImportOptions("corpus"))
@@ -58,9 +60,13 @@ def test_labels_texts_and_ids_of_all_variants(store: FeatureStore, tmp_path: Pat
     assert table.splits() == SPLIT_SIZES
     np.testing.assert_array_equal(table.label[valid], source["regression_labels"].astype(np.float64))
     for key, column in (("T", "label_text"), ("A", "label_audio"), ("V", "label_vision")):
-        np.testing.assert_array_equal(table.extra[column][valid], source[f"regression_labels_{key}"].astype(float))
+        np.testing.assert_array_equal(
+            table.extra[column][valid], source[f"regression_labels_{key}"].astype(float)
+        )
     assert [table.extra["annotation"][row] for row in valid] == source["annotations"].tolist()
-    assert [table.extra["class_label"][row] for row in valid] == [str(x) for x in source["classification_labels"]]
+    assert [table.extra["class_label"][row] for row in valid] == [
+        str(x) for x in source["classification_labels"]
+    ]
     assert [table.extra["video"][row] for row in valid] == ["validVideo0", "validVideo0", "validVideo1"]
     assert set(table.language) == {"zh"}
 
@@ -103,7 +109,13 @@ def test_aligned_files_without_lengths_stay_aligned(store: FeatureStore, tmp_pat
         audio[row, 6 - length :] = rng.normal(size=(length, 2))
         vision[row, 6 - length :] = rng.normal(size=(length, 3))
     vision[1, 3] = 0  # a frame without a face: zero in one modality only is data, not padding
-    split = {"id": list("abcd"), "raw_text": list("abcd"), "audio": audio, "vision": vision, "regression_labels": [1.0] * 4}
+    split = {
+        "id": list("abcd"),
+        "raw_text": list("abcd"),
+        "audio": audio,
+        "vision": vision,
+        "regression_labels": [1.0] * 4,
+    }
     _, table = _import(store, tmp_path, {"train": split})
     assert store.reader(table, "audio").lengths.tolist() == [6, 3, 4, 2]
     assert store.reader(table, "vision").lengths.tolist() == [6, 3, 4, 2]
@@ -199,17 +211,28 @@ def test_repeated_ids_are_numbered_and_kept(store: FeatureStore, tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: [d["train"].pop(key) for key in ("regression_labels", "classification_labels")], "train has no labels"),
+        (
+            lambda d: [d["train"].pop(key) for key in ("regression_labels", "classification_labels")],
+            "train has no labels",
+        ),
         (lambda d: d["train"].update(audio_lengths=[1, 2]), "6 samples but 2 lengths"),
         (lambda d: d["valid"].update(audio=d["valid"]["audio"][:2]), "audio has 2 entries for 3 samples"),
         (lambda d: d["valid"].update(raw_text=["one"]), "raw_text has 1 entries for 3 samples"),
-        (lambda d: d["test"].update(vision=d["test"]["vision"][..., :2]), "has 2 features a frame, others have 3"),
+        (
+            lambda d: d["test"].update(vision=d["test"]["vision"][..., :2]),
+            "has 2 features a frame, others have 3",
+        ),
         (lambda d: d["test"].update(audio=np.array(["x"] * 4)), r"audio.*numeric|audio.*expected"),
-        (lambda d: d["train"].update(regression_labels=["bad"] * 6), r"regression_labels\[0\]: 'bad' is not a number"),
+        (
+            lambda d: d["train"].update(regression_labels=["bad"] * 6),
+            r"regression_labels\[0\]: 'bad' is not a number",
+        ),
         (lambda d: d.update(train=7), "not one split of data|not an MMSA file|unknown layout"),
     ],
 )
-def test_inconsistent_files_are_refused_with_the_place(store: FeatureStore, tmp_path: Path, change, message: str) -> None:
+def test_inconsistent_files_are_refused_with_the_place(
+    store: FeatureStore, tmp_path: Path, change, message: str
+) -> None:
     corpus = mmsa_corpus()
     change(corpus)
     with pytest.raises(StoreError, match=message) as caught:
@@ -244,7 +267,9 @@ def test_published_and_own_checksums_name_the_file(store: FeatureStore, tmp_path
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     known.write_text(json.dumps([{"name": "our corpus, May release", "sha256": digest}]))
     report = import_files(store, [str(file)], ImportOptions("corpus", known_files=known))
-    assert [(source.sha256, source.known) for source in report.sources] == [(digest, "our corpus, May release")]
+    assert [(source.sha256, source.known) for source in report.sources] == [
+        (digest, "our corpus, May release")
+    ]
     assert store.table("corpus").attributes["import"]["sources"] == [
         {"file": "corpus.pkl", "sha256": digest, "known": "our corpus, May release"}
     ]

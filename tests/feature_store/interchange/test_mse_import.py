@@ -16,7 +16,14 @@ def test_one_file_a_split_by_name(store: FeatureStore, tmp_path: Path) -> None:
     report = import_files(store, files[::-1], ImportOptions("meld", language="en"))
     table = store.table("meld")
     assert (report.format, table.splits()) == ("mse", {"train": 5, "valid": 2, "test": 3})
-    assert table.id[:6] == ("train-00000", "train-00001", "train-00002", "train-00003", "train-00004", "valid-00000")
+    assert table.id[:6] == (
+        "train-00000",
+        "train-00001",
+        "train-00002",
+        "train-00003",
+        "train-00004",
+        "valid-00000",
+    )
     assert table.label_name[:3] == ("joy", "anger", "joy")
     assert np.isnan(table.label).all()
     audio, vision = store.reader(table, "audio"), store.reader(table, "vision")
@@ -29,7 +36,9 @@ def test_one_file_a_split_by_name(store: FeatureStore, tmp_path: Path) -> None:
             missing = number == len(samples) - 1
             assert bool(vision.present[row]) is not missing
             if not missing:
-                np.testing.assert_array_equal(vision.read_one(row), features["video"][: features["video_len"]])
+                np.testing.assert_array_equal(
+                    vision.read_one(row), features["video"][: features["video_len"]]
+                )
             row += 1
 
 

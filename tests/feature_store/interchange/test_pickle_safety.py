@@ -1,4 +1,4 @@
-"""A corpus of hostile pickles: none executes, reads outside itself or exhausts memory; each has a clear error."""
+"""Hostile pickles: none executes, reads outside itself or exhausts memory; each has a clear error."""
 
 from __future__ import annotations
 
@@ -103,7 +103,12 @@ def test_the_foreign_global_is_named_with_a_remedy(tmp_path: Path) -> None:
 
 
 def _array_call(dtype: bytes, shape: bytes, payload: bytes) -> bytes:
-    build = _global("numpy.core.multiarray", "_reconstruct") + b"(" + _global("numpy", "ndarray") + b"(I0\ntVb\ntR"
+    build = (
+        _global("numpy.core.multiarray", "_reconstruct")
+        + b"("
+        + _global("numpy", "ndarray")
+        + b"(I0\ntVb\ntR"
+    )
     state = b"(I1\n" + shape + dtype + b"I00\n" + payload + b"tb."
     return build + state
 
@@ -121,7 +126,9 @@ _MALFORMED = {
     "float shape": _array_call(_dtype("f4"), b"(F1.0\nt", _text("abcd")),
     "object dtype over bytes": _array_call(_dtype("O"), b"(I1\nt", _text("abcdefgh")),
     "object dtype of wrong count": _array_call(_dtype("O"), b"(I3\nt", b"(lI1\na"),
-    "structured dtype": _array_call(_dtype("V8", b"(I3\nV|\nN(Va\nt}I8\nI1\nI16\ntb"), b"(I1\nt", _text("abcdefgh")),
+    "structured dtype": _array_call(
+        _dtype("V8", b"(I3\nV|\nN(Va\nt}I8\nI1\nI16\ntb"), b"(I1\nt", _text("abcdefgh")
+    ),
     "fields smuggled into a plain dtype": _array_call(
         _dtype("f4", b"(I3\nV<\nN(Va\nt}I4\nI1\nI0\ntb"), b"(I1\nt", _text("abcd")
     ),
@@ -161,7 +168,10 @@ def test_malformed_streams_are_refused(name: str) -> None:
 
 def test_a_pickle_reaches_nothing_but_our_builders() -> None:
     assert {type(builder).__name__ for builder in ADMITTED.values()} == {"Builder"}
-    assert all(module.split(".")[0] in ("numpy", "_codecs", "collections", "builtins", "__builtin__") for module, _ in ADMITTED)
+    assert all(
+        module.split(".")[0] in ("numpy", "_codecs", "collections", "builtins", "__builtin__")
+        for module, _ in ADMITTED
+    )
 
 
 def test_decoding_imports_no_numpy(tmp_path: Path) -> None:
@@ -214,7 +224,7 @@ def test_an_endless_pickle_meets_the_clock(tmp_path: Path) -> None:
     file = tmp_path / "bomb.pkl"
     file.write_bytes(bomb + b".")
     limits = SandboxLimits(memory_bytes=1 << 30, cpu_s=1, wall_s=10, written_bytes=1 << 20)
-    with pytest.raises(StoreError, match="stopped its reader|not read within|nested too deeply|more memory"):
+    with pytest.raises(StoreError, match=r"stopped its reader|not read within|nested too deeply|more memory"):
         load_pickle(file, tmp_path, limits)
 
 
@@ -231,7 +241,9 @@ def test_torn_files_say_so(tmp_path: Path, keep: float) -> None:
     whole = pickle.dumps({"train": {"audio": np.ones((4, 3, 2))}}, protocol=4)
     file = tmp_path / "torn.pkl"
     file.write_bytes(whole[: int(len(whole) * keep)])
-    with pytest.raises(StoreError, match=r"torn\.pkl: (ends too early|the file is empty|is not a readable)") as caught:
+    with pytest.raises(
+        StoreError, match=r"torn\.pkl: (ends too early|the file is empty|is not a readable)"
+    ) as caught:
         load_pickle(file, tmp_path)
     assert "download it again" in caught.value.hint
 
@@ -259,7 +271,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 _PLAIN = {
-    "arrays": {f"{code}": np.arange(6).reshape(2, 3).astype(code) for code in ("<f4", ">f8", "<i2", "u1", "?", "<f2")},
+    "arrays": {
+        f"{code}": np.arange(6).reshape(2, 3).astype(code) for code in ("<f4", ">f8", "<i2", "u1", "?", "<f2")
+    },
     "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
     "permuted": np.arange(24.0).reshape(2, 3, 4).transpose(1, 0, 2),
     "empty": np.zeros((0, 5), np.float32),
@@ -267,7 +281,18 @@ _PLAIN = {
     "bytes strings": np.array([b"ab", b"c"]),
     "objects": np.array(["x", 1, None, 2.5], dtype=object),
     "ragged": [np.ones((2, 3)), np.zeros((1, 3))],
-    "scalars": [np.float32(1.5), np.int64(-3), np.bool_(True), np.str_("z"), 7, -1.25, None, True, "t", b"raw"],
+    "scalars": [
+        np.float32(1.5),
+        np.int64(-3),
+        np.bool_(True),
+        np.str_("z"),
+        7,
+        -1.25,
+        None,
+        True,
+        "t",
+        b"raw",
+    ],
     "nested": {"a": [{"b": (1, 2)}], 3: "int key"},
     "ordered": collections.OrderedDict([("x", 1), ("y", 2)]),
     "sets": [{1}, frozenset({2}), bytearray(b"ba")],
@@ -305,15 +330,20 @@ def test_plain_data_arrives_unchanged(tmp_path: Path, protocol: int) -> None:
 
 
 def test_python_2_pickles_keep_utf8_texts_and_array_bytes(tmp_path: Path) -> None:
-    # As Python 2 wrote them: byte strings for text and for array content (values with bytes >= 0x80 included).
+    # As Python 2 wrote them: byte strings for text and for array content, bytes above 0x7f included.
     values = np.array([1.5, -2.25, 3e38], np.float32)
     raw = values.tobytes()
-    pickled = (
-        b"\x80\x02}U\x04text" + b"U\x06" + "你好".encode() + b"s" + b"U\x05audio"
-        + _global("numpy.core.multiarray", "_reconstruct") + _global("numpy", "ndarray") + b"K\x00\x85U\x01b\x87R"
-        + b"(K\x01K\x03\x85" + _global("numpy", "dtype") + b"U\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-        + b"\x89U" + bytes([len(raw)]) + raw + b"tbs."
-    )  # fmt: skip
+    dtype = (
+        _global("numpy", "dtype")
+        + b"U\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    )
+    empty = (
+        _global("numpy.core.multiarray", "_reconstruct")
+        + _global("numpy", "ndarray")
+        + b"K\x00\x85U\x01b\x87R"
+    )
+    state = b"(K\x01K\x03\x85" + dtype + b"\x89U" + bytes([len(raw)]) + raw + b"tb"
+    pickled = b"\x80\x02}U\x04textU\x06" + "你好".encode() + b"sU\x05audio" + empty + state + b"s."
     pickletools.dis(pickled, out=io.StringIO())
     file = tmp_path / "py2.pkl"
     file.write_bytes(pickled)

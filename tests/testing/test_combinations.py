@@ -113,7 +113,7 @@ def test_it_trains(names: tuple[str, str, str], registry: Registry, backbone: Ba
         return
     optimizer = torch.optim.AdamW(weights, lr=1e-3)
     losses = []
-    for _ in range(4):
+    for _ in range(3):
         loss = pipeline(batch())
         losses.append(loss.item())
         optimizer.zero_grad()

@@ -161,7 +161,7 @@ def _diagnose(trained: TrainedRun, outcome: Evaluation) -> list[str]:
     if diagnose is None:
         return []
     even = {n: v for n, v in outcome.diagnostics.items() if len({sample.shape for sample in v}) == 1}
-    complaints: list[str] = diagnose({name: np.stack(samples) for name, samples in even.items()})
+    complaints: list[str] = diagnose({n: torch.from_numpy(np.stack(samples)) for n, samples in even.items()})
     return complaints
 
 

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,15 @@ class Catalog:
         """Number of distinct samples."""
         return len(self.keys)
 
+    @cached_property
+    def _prefixes(self) -> UInt64:
+        return prefixes(self.keys)
+
     def find(self, keys: Keys) -> Int64:
         """Return the row of each key [M, 16], or -1 where there is none."""
         if not len(self.keys) or not len(keys):
             return np.full(len(keys), -1, np.int64)
-        own, wanted = prefixes(self.keys), prefixes(keys)
+        own, wanted = self._prefixes, prefixes(keys)
         rows = np.searchsorted(own, wanted).astype(np.int64)
         pending = np.arange(len(keys))
         while len(pending):

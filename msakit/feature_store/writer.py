@@ -66,6 +66,7 @@ class FeatureWriter:
         self.feature_set = feature_set
         self.options = options
         self._folder = folder
+        self._wal_dir = options.wal_dir / folder.fingerprint if options.wal_dir else folder.wal
         self._pid = os.getpid()
         self._journal: Journal | None = None
         self._own: dict[bytes, int] = {}
@@ -157,12 +158,6 @@ class FeatureWriter:
             return
         self._closed = True
         self._seal()
-
-    @property
-    def _wal_dir(self) -> Path:
-        if self.options.wal_dir is None:
-            return self._folder.wal
-        return self.options.wal_dir / self._folder.fingerprint
 
     def _check_usable(self) -> None:
         if self._closed:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from msakit.feature_store import StoreError
+from msakit.feature_store.digests import MediaDigests
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"first")
+    return path
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on reading a file is an error."""
+
+    def refuse(path: object) -> bytes:
+        raise AssertionError(f"{path} was read again")
+
+    monkeypatch.setattr("msakit.feature_store.digests.digest_file", refuse)
+
+
+def test_an_unchanged_file_is_read_once(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with MediaDigests(tmp_path / "cache" / "digests.sqlite") as digests:
+        assert digests.digest(clip) == hashlib.sha256(b"first").digest()
+    forget(monkeypatch)
+    (tmp_path / "link.mp4").symlink_to(clip)
+    with MediaDigests(tmp_path / "cache" / "digests.sqlite") as digests:
+        assert digests.digest(clip) == hashlib.sha256(b"first").digest()
+        assert digests.digest(tmp_path / "link.mp4") == hashlib.sha256(b"first").digest()
+    with (
+        MediaDigests(tmp_path / "cache" / "digests.sqlite", rehash=True) as digests,
+        pytest.raises(AssertionError, match="read again"),
+    ):
+        digests.digest(clip)
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path, clip: Path) -> None:
+    with MediaDigests(tmp_path / "digests.sqlite") as digests:
+        digests.digest(clip)
+        before = clip.stat()
+        clip.write_bytes(b"other")  # same size
+        os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))  # same time: ctime tells
+        assert digests.digest(clip) == hashlib.sha256(b"other").digest()
+
+
+def test_what_cannot_be_used_is_named(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "junk.sqlite").write_bytes(b"not a database, certainly not one of ours" * 50)
+    with pytest.raises(StoreError, match=r"junk\.sqlite"):
+        MediaDigests(tmp_path / "junk.sqlite")
+    with MediaDigests(tmp_path / "digests.sqlite") as digests, pytest.raises(StoreError, match=r"gone\.mp4"):
+        digests.digest(tmp_path / "gone.mp4")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +11,19 @@ from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.corpus import (
     SPLIT_ALIASES,
     SPLITS,
-    VIDEO_SEPARATOR,
     ImportedCorpus,
     ImportedRow,
     read_id,
-    read_number,
     read_split_name,
-    read_text,
-    read_whole_number,
+)
+from msakit.feature_store.interchange.mmsa_rows import (
+    SCALAR_KEYS,
+    SEQUENCE_KEYS,
+    SplitData,
+    as_items,
+    count_rows,
+    name_keys,
+    read_rows,
 )
 from msakit.feature_store.interchange.sequences import (
     NUMERIC_KINDS,
@@ -30,30 +34,6 @@ from msakit.feature_store.interchange.sequences import (
     spans_by_length,
     spans_by_zeros,
 )
-
-UNIMODAL = {"T": "text", "A": "audio", "V": "vision"}
-SEQUENCE_KEYS = ("audio", "vision", "text")
-LABEL_KEYS = ("regression_labels", "labels", "classification_labels")
-COLUMN_KEYS: dict[str, tuple[str, bool]] = {
-    "annotations": ("annotation", False),
-    "classification_labels": ("class_label", False),
-    **{f"regression_labels_{key}": (f"label_{name}", True) for key, name in UNIMODAL.items()},
-    **{f"classification_labels_{key}": (f"class_label_{name}", False) for key, name in UNIMODAL.items()},
-}
-"""Pickle key -> (extra column of the sample table, whether it is a number)."""
-OWN_COLUMNS = "msakit_columns"
-"""Key under which an export keeps the table's columns that MMSA has no key for."""
-SCALAR_KEYS = {*LABEL_KEYS, *COLUMN_KEYS, OWN_COLUMNS, "raw_text", "id"}
-TABLE_FIELDS = {
-    "label_name": "",
-    "speaker": "",
-    "dialogue": "",
-    "utterance": -1,
-    "start_s": math.nan,
-    "end_s": math.nan,
-}
-"""Columns of the table that MMSA lacks, with the value that means nothing is known."""
-SplitData = Mapping[str, Any]
 
 
 def is_mmsa(tree: object) -> bool:
@@ -87,7 +67,7 @@ def parse_mmsa(
     tables: dict[str, SpanTable] = {}
     for split, data in splits.items():
         place = f"{where}: {split}"
-        rows = _read_rows(data, split, place)
+        rows = read_rows(data, split, place)
         columns, lengths = _read_columns(data, place)
         for name, other in replaced.items():
             if split not in other:
@@ -97,7 +77,7 @@ def parse_mmsa(
             found, found_lengths = _read_columns(other[split], f"{sources[name]}: {split}")
             if name not in found:
                 raise StoreError(
-                    f"{sources[name]}: {split} has no key {name!r}", f"It has: {_names(other[split])}."
+                    f"{sources[name]}: {split} has no key {name!r}", f"It has: {name_keys(other[split])}."
                 )
             order = _match_rows(other[split], rows, f"{sources[name]}: {split}")
             columns[name] = _reorder(found[name], order)
@@ -119,7 +99,7 @@ def parse_mmsa(
 
 def _read_splits(tree: object, where: str) -> dict[str, SplitData]:
     if not is_mmsa(tree) or not isinstance(tree, dict):
-        found = _names(tree) if isinstance(tree, dict) else type(tree).__name__
+        found = name_keys(tree) if isinstance(tree, dict) else type(tree).__name__
         raise StoreError(
             f"{where}: not an MMSA file: expected train, valid and test, found {found}", "Check --format."
         )
@@ -132,98 +112,6 @@ def _read_splits(tree: object, where: str) -> dict[str, SplitData]:
             )
         splits[split] = value
     return {split: splits[split] for split in SPLITS if split in splits}
-
-
-def _read_rows(data: SplitData, split: str, place: str) -> list[ImportedRow]:
-    count = _count_rows(data, place)
-    ids = _read_list(data, "id", count, place)
-    texts = _read_list(data, "raw_text", count, place)
-    rows = []
-    for number in range(count):
-        name = read_id(ids[number]) if ids else f"{split}-{number:05d}"
-        rows.append(ImportedRow(id=name, split=split, text=read_text(texts[number]) if texts else ""))
-        if VIDEO_SEPARATOR in name:
-            rows[-1].columns["video"] = name.split(VIDEO_SEPARATOR)[0]
-    _read_labels(data, rows, place)
-    _read_own_columns(data, rows, place)
-    return rows
-
-
-def _read_own_columns(data: SplitData, rows: list[ImportedRow], place: str) -> None:
-    columns = data.get(OWN_COLUMNS, {})
-    if not isinstance(columns, dict):
-        raise StoreError(f"{place}.{OWN_COLUMNS} is not a dictionary of columns", "Remove the key.")
-    for name in columns:
-        for row, value in zip(
-            rows, _read_list(columns, name, len(rows), f"{place}.{OWN_COLUMNS}"), strict=True
-        ):
-            where = f"{place}.{OWN_COLUMNS}.{name}"
-            if name == "utterance":
-                row.utterance = read_whole_number(value, where)
-            elif name in ("start_s", "end_s"):
-                setattr(row, name, read_number(value, where))
-            elif name in TABLE_FIELDS:
-                setattr(row, name, read_text(value))
-            else:
-                row.columns[str(name)] = value if isinstance(value, int | float) else read_text(value)
-
-
-def _read_labels(data: SplitData, rows: list[ImportedRow], place: str) -> None:
-    regression = next((key for key in ("regression_labels", "labels") if key in data), None)
-    if regression is None and "classification_labels" not in data:
-        raise StoreError(
-            f"{place} has no labels",
-            f"Expected one of {', '.join(LABEL_KEYS)}; the split has: {_names(data)}.",
-        )
-    if regression:
-        for number, value in enumerate(_read_list(data, regression, len(rows), place)):
-            rows[number].label = read_number(value, f"{place}.{regression}[{number}]")
-    else:
-        for number, value in enumerate(_read_list(data, "classification_labels", len(rows), place)):
-            rows[number].label_name = _read_class(value)
-    for key, (column, is_number) in COLUMN_KEYS.items():
-        if key not in data or (key == "classification_labels" and not regression):
-            continue
-        for number, value in enumerate(_read_list(data, key, len(rows), place)):
-            cell = read_number(value, f"{place}.{key}[{number}]") if is_number else _read_class(value)
-            rows[number].columns[column] = cell
-
-
-def _read_class(value: object) -> str:
-    """A class label as text: whole floats lose their ".0" and a missing one is empty."""
-    if isinstance(value, np.ndarray):
-        value = value.reshape(-1).tolist()
-        value = value[0] if len(value) == 1 else value
-    if isinstance(value, float):
-        return "" if math.isnan(value) else str(int(value)) if value.is_integer() else repr(value)
-    return read_text(value)
-
-
-def _count_rows(data: SplitData, place: str) -> int:
-    for key in ("id", "raw_text", *LABEL_KEYS, *SEQUENCE_KEYS):
-        items = _items(data.get(key))
-        if items is not None:
-            return len(items)
-    raise StoreError(f"{place} holds no samples", f"The split has: {_names(data)}.")
-
-
-def _read_list(data: SplitData, key: str, count: int, place: str) -> list[Any]:
-    if key not in data:
-        return []
-    items = _items(data[key])
-    if items is None or len(items) != count:
-        found = "no" if items is None else len(items)
-        raise StoreError(
-            f"{place}.{key} has {found} entries for {count} samples", "The file is inconsistent."
-        )
-    return items
-
-
-def _items(value: object) -> list[Any] | None:
-    """Entries of a column, or None for what is no column."""
-    if isinstance(value, np.ndarray):
-        return list(value) if value.ndim else None
-    return value if isinstance(value, list) else None
 
 
 def _read_columns(data: SplitData, place: str) -> tuple[dict[str, SequenceColumn], dict[str, Any]]:
@@ -264,12 +152,12 @@ def _count_mask(tokens: Any, where: str) -> int:
 def _match_rows(data: SplitData, rows: list[ImportedRow], place: str) -> Any:
     """Position in an override file of every row of the main file."""
     if "id" not in data:
-        if _count_rows(data, place) != len(rows):
+        if count_rows(data, place) != len(rows):
             raise StoreError(
                 f"{place} has another number of samples and no ids to join by", "Add the key 'id'."
             )
         return np.arange(len(rows))
-    position = {read_id(value): number for number, value in enumerate(_items(data["id"]) or [])}
+    position = {read_id(value): number for number, value in enumerate(as_items(data["id"]) or [])}
     missing = [row.id for row in rows if row.id not in position]
     if missing:
         raise StoreError(
@@ -314,7 +202,3 @@ def _append(
             tables[name] = SpanTable(name, sources.get(name, source))
             tables[name].add_missing(num_before)
         tables[name].add(split, column, spans[name])
-
-
-def _names(data: Mapping[Any, Any]) -> str:
-    return ", ".join(str(key) for key in list(data)[:20])

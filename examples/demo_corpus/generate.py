@@ -39,13 +39,13 @@ def write_manifest(plans: list[ClipPlan], folder: Path) -> None:
     """Writes manifest.csv: one row for every clip of the plan that exists."""
     rows = [plan for plan in plans if (folder / f"{plan.clip_id}.mp4").exists()]
     with (folder / "manifest.csv").open("w", newline="") as stream:
-        columns = ["id", "path", *(name for name in rows[0].row() if name != "clip_id")]
-        writer = csv.DictWriter(stream, columns)
+        columns = ["id", "path", "language", *(name for name in rows[0].row() if name != "clip_id")]
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
         for plan in rows:
             fields = plan.row()
             clip_id = fields.pop("clip_id")
-            writer.writerow({"id": clip_id, "path": f"{clip_id}.mp4", **fields})
+            writer.writerow({"id": clip_id, "path": f"{clip_id}.mp4", "language": "en", **fields})
 
 
 def _start_worker(wheel: Path) -> None:

@@ -126,16 +126,22 @@ def test_only_pseudo_tokens_and_lora_get_gradients(lora):
     assert prompt.pseudo.grad.abs().sum(dim=(1, 2)).min() > 0
 
 
-def test_bfloat16_agrees_with_float32(layout):
-    exact, rough = make_backbone(), make_backbone(dtype="bfloat16")
+def test_bfloat16_agrees_with_float32(layout, lora):
+    torch.manual_seed(0)
+    exact = make_backbone(lora=lora)
+    torch.manual_seed(0)
+    rough = make_backbone(lora=lora, dtype="bfloat16")
     assert rough.dtype == torch.bfloat16
     prompt = make_prompt(layout)
     trie = trie_for(exact, ["0", "1", "2"])
     scores = rough.answer_scores(prompt, trie)
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores, exact.answer_scores(prompt, trie), atol=0.5, rtol=0)
+    prompt.pseudo.requires_grad_()
     loss = rough.answer_loss(prompt, ANSWERS)
-    assert loss.dtype == torch.float32
+    loss.backward()
+    assert loss.dtype == prompt.pseudo.grad.dtype == torch.float32
+    assert all(p.dtype == torch.float32 for p in rough.parameters() if p.requires_grad)
 
 
 def test_embeddings_are_the_models_word_embeddings():

@@ -28,7 +28,7 @@ from msakit.feature_store.interchange.pickle_child import ADMITTED, decode_pickl
 from msakit.feature_store.interchange.survey import survey_corpus
 from msakit.feature_store.interchange.table_csv import parse_csv
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
 ANSWERED, REFUSED, EXHAUSTED, BUG = range(4)
 KILLED = -1
 HEADROOM_BYTES = 1 << 30

@@ -61,6 +61,7 @@ def import_files(
                 f"{store.path} has a dataset {options.dataset!r} already",
                 "Choose another --dataset, or add a new version of this one with --replace.",
             )
+    joined = store.table(options.features_from) if store is not None and options.features_from else None
     with tempfile.TemporaryDirectory(prefix="msakit-import-") as spool:
         corpus = open_corpus(files, options, Path(spool))
         _keep_modalities(corpus, options.modalities)
@@ -78,8 +79,8 @@ def import_files(
         if store is not None:
             keys = _write_features(store, corpus, plans, options, report, progress)
             table = _build_table(corpus, plans, keys, options, report)
-            if options.features_from:
-                table = _join_features(table, store.table(options.features_from))
+            if joined is not None:
+                table = _join_features(table, joined)
             report.version = store.write_table(options.dataset, table).version
         report.dry_run = store is None
         return report

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from feature_store.interchange.corpora import SPLIT_SIZES, mmsa_corpus, write_pickle
 
-from msakit.feature_store import FeatureStore, StoreError
+from msakit.feature_store import FeatureStore, FeatureWriter, StoreError, StoreWriteError
 from msakit.feature_store.interchange import ImportOptions, import_files
+from msakit.feature_store.interchange.known_files import load_known_files
 
 
 def _import(store: FeatureStore, path: Path, content: object, **options: object):
@@ -248,6 +249,41 @@ def test_a_dataset_is_replaced_only_when_asked(store: FeatureStore, tmp_path: Pa
         _import(store, tmp_path, mmsa_corpus())
     report, _ = _import(store, tmp_path, mmsa_corpus(), replace=True)
     assert (report.version, report.num_stored) == (2, 0)
+
+
+def test_an_import_that_breaks_off_leaves_no_dataset_and_can_be_repeated(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = mmsa_corpus()
+    put, calls = FeatureWriter.put, []
+
+    def full_disk(writer: FeatureWriter, *arguments: object, **settings: object) -> bool:
+        calls.append(writer.feature_set.modality)
+        if len(calls) == 17:
+            raise StoreWriteError("no space left on device")
+        return put(writer, *arguments, **settings)
+
+    monkeypatch.setattr(FeatureWriter, "put", full_disk)
+    with pytest.raises(StoreWriteError):
+        _import(store, tmp_path, corpus)
+    assert set(calls) == {"audio", "vision"}
+    store.refresh()
+    assert store.datasets() == []
+    monkeypatch.undo()
+    report, table = _import(store, tmp_path, corpus)
+    assert (report.version, table.splits()) == (1, SPLIT_SIZES)
+    # 13 audio and 3 vision sequences were stored before it broke off, and are not stored again.
+    assert report.num_stored == 4 * 13 - 16
+    np.testing.assert_array_equal(
+        store.reader(table, "vision").read_one(0), corpus["train"]["vision"][0].astype("f4")
+    )
+
+
+def test_the_shipped_checksums_are_whole() -> None:
+    known = load_known_files()
+    assert len(known) == 5
+    assert all(len(digest) == 64 and set(digest) <= set("0123456789abcdef") for digest in known)
+    assert known["c9e20c13ec0454d98bb9c1e520e490c75146bfa2dfeeea78d84de047dbdd442f"].startswith("SIMS")
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import inspect
 import re
@@ -97,7 +98,10 @@ def test_commands_in_the_text_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_python_in_the_text_compiles(page: Path) -> None:
     for block in PYTHON.findall(page.read_text(encoding="utf-8")):
-        if not block.startswith("--8<--"):
+        if block.startswith(">>>"):
+            for example in doctest.DocTestParser().get_examples(block):
+                compile(example.source, str(page), "single")
+        elif not block.startswith("--8<--"):
             compile(block, str(page), "exec")
 
 

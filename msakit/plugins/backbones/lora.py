@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from msakit.core.errors import InputError
@@ -30,7 +31,9 @@ def attach_lora(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
         task_type="CAUSAL_LM",
     )
     model.requires_grad_(requires_grad=False)
-    return peft.get_peft_model(model, settings)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's use of it
+        return peft.get_peft_model(model, settings)
 
 
 def save_lora(backbone: CausalLM, folder: Path) -> None:

@@ -66,19 +66,18 @@ def key_of(number: int) -> bytes:
     return sample_key(digest_bytes(b"%d" % number))
 
 
-def build_store(corpus: Corpus, folder: Path) -> FeatureReader:
+def build_store(corpus: Corpus, folder: Path) -> None:
     store = FeatureStore.open_or_create(folder)
     with store.writer(corpus.feature_set, durability="os") as writer:
         for number, length in enumerate(corpus.lengths()):
             writer.put(key_of(number), corpus.values(number, length))
-    return open_reader(corpus, folder)
-
-
-def open_reader(corpus: Corpus, folder: Path, **options: Any) -> FeatureReader:
-    store = FeatureStore.open(folder)
     samples = [Sample(str(n), "train", features={"audio": key_of(n)}) for n in range(corpus.num_samples)]
-    table = SampleTable.from_samples(samples, {"audio": corpus.feature_set.fingerprint})
-    return store.reader(table, "audio", **options)
+    store.write_table("all", SampleTable.from_samples(samples, {"audio": corpus.feature_set.fingerprint}))
+
+
+def open_reader(folder: Path, **options: Any) -> FeatureReader:
+    store = FeatureStore.open(folder)
+    return store.reader(store.table("all"), "audio", **options)
 
 
 def build_flat(corpus: Corpus, path: Path) -> None:

@@ -24,7 +24,7 @@ import store_common as common
 
 
 def ours(corpus: common.Corpus, folder: Path, batch_size: int, verify: str, dtype: str) -> common.ReadBatch:
-    reader = common.open_reader(corpus, folder / "store", verify=verify)
+    reader = common.open_reader(folder / "store", verify=verify)
     buffer = np.empty((batch_size, int(reader.lengths.max()), corpus.width), dtype)
     return lambda rows: reader.read(rows, out=buffer).values
 

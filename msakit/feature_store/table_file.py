@@ -139,9 +139,14 @@ class TableParser:
     def _strings(self, node: h5py.Group, content: bytes, offsets: npt.NDArray[np.int64]) -> tuple[str, ...]:
         if offsets[0] != 0 or offsets[-1] != len(content) or np.any(np.diff(offsets) < 0):
             raise self._file.refusal(f"{node.name}/offsets do not partition the text")
-        bounds = offsets.tolist()
+        if not content:
+            return ("",) * (len(offsets) - 1)
+        bounds = pairwise(offsets.tolist())
         try:
-            return tuple(content[a:b].decode() for a, b in pairwise(bounds))
+            text = content.decode()
+            if len(text) == len(content):  # ASCII: characters are bytes
+                return tuple(text[a:b] for a, b in bounds)
+            return tuple(content[a:b].decode() for a, b in bounds)
         except UnicodeDecodeError as error:
             raise self._file.refusal(f"{node.name} is not UTF-8") from error
 

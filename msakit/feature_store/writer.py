@@ -76,9 +76,9 @@ class FeatureWriter:
         with translated_errors(folder.path):
             self._wal_dir.mkdir(parents=True, exist_ok=True)
             remove_dead_temporaries(folder.tmp, STALE_TEMPORARY_S, time.time())
-        self.recovery: Recovery = adopt_orphans(
-            folder, feature_set, wal_dir=self._wal_dir, locking=options.locking
-        )
+            self.recovery: Recovery = adopt_orphans(
+                folder, feature_set, wal_dir=self._wal_dir, locking=options.locking
+            )
         self._catalog: Catalog = read_catalog(folder, feature_set, writable=True)
 
     def __enter__(self) -> Self:

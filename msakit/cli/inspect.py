@@ -24,7 +24,7 @@ def prompt(
     as_json: AsJson = False,
 ) -> None:
     """Show the literal token layout of a sample. Loads the backbone, for its tokenizer."""
-    from msakit.core.builder import answer_set, build_pipeline, wording_for
+    from msakit.core.builder import build_pipeline
     from msakit.core.config import read_pipeline
     from msakit.core.resolution import resolve
 
@@ -43,12 +43,7 @@ def prompt(
         }
         for piece in pieces
     ]
-    wording = wording_for(resolved.dataset, resolved.backbone_spec.name)
-    answers = answer_set(
-        resolved.dataset,
-        style=resolved.config.answers.style,
-        plus=wording.get("plus", resolved.config.answers.plus),
-    )
+    answers = built.answers
     if as_json:
         print_json({"pieces": rows, "answers": list(answers.texts)})
         return

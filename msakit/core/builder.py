@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from msakit.core.interfaces import Backbone, BackboneFacts
     from msakit.core.registry import Registry
     from msakit.core.resolution import Component, ResolvedPipeline
-    from msakit.core.specs import DatasetSpec
 
 
 def build_adapter(
@@ -101,40 +100,37 @@ def build_pipeline(
     """
     backbone = backbone or load_backbone(resolved, registry)
     adapter = build_adapter(resolved, registry, widths=widths, hidden_size=backbone.hidden_size)
-    config, wording = resolved.config, wording_for(resolved.dataset, resolved.backbone_spec.name)
+    config = resolved.config
     return Pipeline(
         adapter.to(backbone.device),
         backbone,
         PromptBuilder(prompt_template(resolved), backbone, config.prompt.max_text_tokens),
-        answer_set(resolved.dataset, style=config.answers.style, plus=wording.get("plus", config.answers.plus)),
-        contextual_text=config.prompt.text_states == "contextual",
+        answer_set(resolved),
+        text_states=config.prompt.text_states,
         reduction=config.answers.reduction if resolved.dataset.task == "regression" else None,
     )
 
 
-def wording_for(dataset: DatasetSpec, backbone: str) -> dict[str, Any]:
-    """A dataset's prompt wording, with what differs for one backbone."""
-    wording = {key: value for key, value in dataset.prompts.items() if key != "backbones"}
-    return {**wording, **dataset.prompts.get("backbones", {}).get(backbone, {})}
-
-
 def prompt_template(resolved: ResolvedPipeline) -> PromptTemplate:
-    """The wording of a pipeline's prompts."""
-    prompt, wording = resolved.config.prompt, wording_for(resolved.dataset, resolved.backbone_spec.name)
+    """The wording of a pipeline's prompts: the dataset's, with what its backbone wants otherwise."""
+    dataset, spec, prompt = resolved.dataset, resolved.backbone_spec, resolved.config.prompt
+    wording = {**dataset.prompts, **dataset.prompts.get("backbones", {}).get(spec.name, {})}
     if not (task := prompt.task or wording.get("task")):
-        raise ConfigError("the pipeline", [("prompt.task", f"the dataset '{resolved.dataset.name}' has none")])
-    template = PromptTemplate.for_language(resolved.dataset.language, task, layout=prompt.layout)
+        raise ConfigError("the pipeline", [("prompt.task", f"the dataset '{dataset.name}' has none")])
+    usual = PromptTemplate.for_language(dataset.language, task)
     return PromptTemplate(
         task,
-        wording.get("open", template.open_tag),
-        wording.get("close", template.close_tag),
+        spec.prompt.get("open_tags", {}).get(dataset.language, wording.get("open", usual.open_tag)),
+        wording.get("close", usual.close_tag),
         prompt.layout,
         wording.get("lead_in", "") if prompt.task is None else "",
     )
 
 
-def answer_set(dataset: DatasetSpec, *, style: str, plus: bool) -> AnswerSet:
-    """The admissible answers of a dataset."""
+def answer_set(resolved: ResolvedPipeline) -> AnswerSet:
+    """The admissible answers of a pipeline, written as its backbone was trained to write numbers."""
+    dataset, answers = resolved.dataset, resolved.config.answers
     if dataset.task == "regression" and dataset.label_range is not None:
-        return AnswerSet.regression(*dataset.label_range, sign="plus" if plus else "plain")
-    return AnswerSet.classification(dataset.labels, style="name" if style == "name" else "index")
+        sign = answers.sign or resolved.backbone_spec.prompt.get("sign", "plus")
+        return AnswerSet.regression(*dataset.label_range, sign=sign)
+    return AnswerSet.classification(dataset.labels, style=answers.style)

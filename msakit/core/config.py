@@ -58,10 +58,10 @@ class PromptConfig(_Strict):
         "so that everything before them is computed once and reused",
     )
     text: bool = Field(True, description="whether the utterance's text is in the prompt and in the fusion")
-    text_states: Literal["embeddings", "contextual"] = Field(
+    text_states: Literal["embeddings", "contextual", "answer"] = Field(
         "embeddings",
-        description="what the fuser sees of the text: word embeddings, as published, or the frozen "
-        "backbone's last hidden states",
+        description="what the fuser sees of the text: word embeddings, as published; the plain backbone's "
+        "last hidden states; or its one state where it is about to answer",
     )
     max_text_tokens: int = Field(128, gt=0, description="longer texts are cut on the right, and counted")
     context: int = Field(0, ge=0, description="previous utterances of the same dialogue to include")
@@ -79,7 +79,9 @@ class AnswerConfig(_Strict):
         "median", description="regression only: which point of the answer distribution is the prediction"
     )
     style: Literal["index", "name"] = Field("index", description="classification: class index or class name")
-    plus: bool = Field(True, description="regression: write +1.2 rather than 1.2")
+    sign: Literal["plus", "plain"] | None = Field(
+        None, description="regression: +1.2 or 1.2; default: as the papers do with the backbone"
+    )
 
 
 class FeatureConfig(_Strict):

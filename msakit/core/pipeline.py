@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from msakit.core.answers import AnswerTrie
-from msakit.core.tensors import Sequence
+from msakit.core.text_states import Kind as TextStateKind
+from msakit.core.text_states import TextStates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from msakit.core.answers import AnswerSet, Reduction
     from msakit.core.batch import Batch
     from msakit.core.interfaces import Backbone
-    from msakit.core.prompt import Prompt, PromptBuilder, PromptIds
+    from msakit.core.prompt import Prompt, PromptBuilder
     from msakit.core.tensors import Fused
 
 ANSWER_TOKENS_TO_SPARE = 2
@@ -56,7 +57,7 @@ class Pipeline(nn.Module):
         backbone: The language model.
         prompts: Builds token ids around a sample.
         answers: The admissible answers.
-        contextual_text: Give the fuser the backbone's last hidden states instead of word embeddings.
+        text_states: What the fuser sees of the text.
         reduction: Which point of a score's distribution is the prediction; None takes the task's own.
     """
 
@@ -67,7 +68,7 @@ class Pipeline(nn.Module):
         prompts: PromptBuilder,
         answers: AnswerSet,
         *,
-        contextual_text: bool = False,
+        text_states: TextStateKind = "embeddings",
         reduction: Reduction | None = None,
     ) -> None:
         super().__init__()
@@ -75,7 +76,7 @@ class Pipeline(nn.Module):
         self.backbone = backbone
         self.prompts = prompts
         self.answers = answers
-        self.contextual_text = contextual_text
+        self._text_states = TextStates(backbone, text_states)
         self.reduction = reduction
         self._answer_ids = [backbone.tokenize(text) for text in answers.texts]
         self.trie = AnswerTrie.build(self._answer_ids, end_id=backbone.end_id)
@@ -95,11 +96,6 @@ class Pipeline(nn.Module):
         injection = self.adapter(self._text_states(ids), batch.modalities)
         pseudo = injection.pseudo if injection.pseudo.shape[1] else None
         return ids.with_pseudo(pseudo), injection.fused
-
-    def _text_states(self, ids: PromptIds) -> Sequence:
-        states = self.backbone.encode_text if self.contextual_text else self.backbone.embed
-        with torch.no_grad():
-            return states(ids.text)
 
     def forward(self, batch: Batch) -> Tensor:
         """The training loss of a batch with labels: cross-entropy of the answers' tokens."""

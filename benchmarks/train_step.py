@@ -1,0 +1,177 @@
+"""Training steps and evaluation against the released MSE-Adapter's way of doing them, pair by pair.
+
+    python benchmarks/train_step.py                      # SmolLM2-135M, float32, batch 16
+    python benchmarks/train_step.py --rounds 3 --batch-size 8 --output train_step.json
+
+The same backbone, adapter, samples and optimiser; in every round each system makes one step on the same
+batch, and a ratio is the median over rounds of the reference's time to the system's. Peak memory is the
+largest resident set of a process of its own for each system, less what it held before its first step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from reference.mse_step import ReferenceStep
+
+from msakit.core.batch import Batch
+from msakit.core.builder import build_pipeline
+from msakit.core.config import parse_pipeline
+from msakit.core.provenance import collect
+from msakit.core.registry import load_registry
+from msakit.core.resolution import resolve
+from msakit.core.tensors import Sequence
+
+WIDTHS = {"audio": 64, "vision": 64}
+FRAMES = {"audio": 157, "vision": 32}
+LONGEST_TEXT, MEAN_TEXT = 65, 12
+SYSTEMS = ("reference", "paper", "late")
+
+
+def make_pipeline(backbone: str, layout: str) -> Any:
+    registry = load_registry(discover=False)
+    content = {
+        "dataset": {"name": "mosei", "features": WIDTHS},
+        "encoders": {"audio": {"name": "lstm", "hidden_size": 32}, "vision": {"name": "lstm", "hidden_size": 16}},
+        "fuser": "tgm",
+        "injector": "pseudo4",
+        "backbone": backbone,
+        "prompt": {"layout": layout},
+    }
+    torch.manual_seed(0)
+    return build_pipeline(resolve(parse_pipeline(content, "benchmark"), registry), registry, widths=WIDTHS)
+
+
+def make_batches(pipeline: Any, number: int, size: int) -> list[Batch]:
+    """Random samples with MELD's lengths: texts of 12 tokens in the mean, 65 at most."""
+    generator = np.random.default_rng(0)
+    words = ["film", "good", "bad", "the", "a", "of", "it", "was"]
+    batches = []
+    for _ in range(number):
+        lengths = np.clip(generator.geometric(1 / MEAN_TEXT, size), 1, LONGEST_TEXT)
+        texts = [" ".join(generator.choice(words, length)) for length in lengths]
+        modalities = {
+            name: Sequence(
+                torch.from_numpy(generator.normal(size=(size, frames, WIDTHS[name])).astype(np.float32)),
+                torch.from_numpy(generator.integers(1, frames + 1, size)),
+            )
+            for name, frames in FRAMES.items()
+        }
+        labels = np.round(generator.uniform(-3, 3, size), 1).tolist()
+        batches.append(Batch([str(i) for i in range(size)], texts, modalities, labels))
+    return batches
+
+
+class Stepper:
+    """One system with its own adapter and optimiser."""
+
+    def __init__(self, name: str, backbone: str) -> None:
+        self.pipeline = make_pipeline(backbone, "late" if name == "late" else "paper")
+        self.model = ReferenceStep(self.pipeline, LONGEST_TEXT) if name == "reference" else self.pipeline
+        self.optimizer = torch.optim.AdamW(self.pipeline.adapter.parameters(), lr=1e-4)
+
+    def step(self, batch: Batch) -> float:
+        started = time.perf_counter()
+        loss = self.model(batch)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return time.perf_counter() - started
+
+    def evaluate(self, batch: Batch) -> tuple[float, int]:
+        """Seconds, and how many answers could not be read."""
+        started = time.perf_counter()
+        if isinstance(self.model, ReferenceStep):
+            unreadable = sum(value is None for value in self.model.generate(batch))
+        else:
+            unreadable = int(np.isnan(self.pipeline.predict(batch).values).sum())
+        return time.perf_counter() - started, unreadable
+
+
+def resident_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure_memory(name: str, backbone: str, size: int, results: Any) -> None:
+    """In a process of its own: how far the resident set grows over three steps."""
+    stepper = Stepper(name, backbone)
+    before = resident_bytes()
+    for batch in make_batches(stepper.pipeline, 3, size):
+        stepper.step(batch)
+    results.put(resident_bytes() - before)
+
+
+def peak_memory(name: str, backbone: str, size: int) -> int:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    process = context.Process(target=measure_memory, args=(name, backbone, size, results))
+    process.start()
+    peak = results.get()
+    process.join()
+    return int(peak)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="smollm2-135m")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    steppers = {name: Stepper(name, arguments.backbone) for name in SYSTEMS}
+    # Two passes: in the first, the late layout fills its cache of frozen prefixes; training goes round
+    # the same samples many times, so the second is what an epoch costs.
+    batches = make_batches(steppers["paper"].pipeline, arguments.rounds, arguments.batch_size)
+    times: dict[str, list[list[float]]] = {name: [[], []] for name in SYSTEMS}
+    for epoch in range(2):
+        for batch in batches:
+            for name, stepper in steppers.items():
+                times[name][epoch].append(stepper.step(batch))
+    evaluations = {name: [stepper.evaluate(batch) for batch in batches] for name, stepper in steppers.items()}
+    rows = []
+    for name in SYSTEMS:
+        ratios = [[r / t for r, t in zip(times["reference"][e], times[name][e], strict=True)] for e in range(2)]
+        seconds = [pair[0] for pair in evaluations[name]]
+        reference_seconds = [pair[0] for pair in evaluations["reference"]]
+        rows.append(
+            {
+                "system": name,
+                "train_samples_per_s": arguments.batch_size / statistics.median(times[name][1]),
+                "train_ratio_first_epoch": statistics.median(ratios[0]),
+                "train_ratio": statistics.median(ratios[1]),
+                "evaluation_samples_per_s": arguments.batch_size / statistics.median(seconds),
+                "evaluation_ratio": statistics.median(
+                    r / s for r, s in zip(reference_seconds, seconds, strict=True)
+                ),
+                "unreadable": sum(pair[1] for pair in evaluations[name]),
+                "peak_bytes": peak_memory(name, arguments.backbone, arguments.batch_size),
+            }
+        )
+    report(rows, arguments)
+
+
+def report(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+    print(f"{arguments.backbone}, batch {arguments.batch_size}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{'system':10} {'train/s':>8} {'ratio (1st epoch)':>18} {'ratio':>6} {'eval/s':>7} {'ratio':>6} {'unread':>7} {'peak MB':>8}")
+    for row in rows:
+        print(
+            f"{row['system']:10} {row['train_samples_per_s']:8.2f} {row['train_ratio_first_epoch']:18.2f} "
+            f"{row['train_ratio']:6.2f} {row['evaluation_samples_per_s']:7.2f} {row['evaluation_ratio']:6.2f} "
+            f"{row['unreadable']:7d} {row['peak_bytes'] / 1e6:8.0f}"
+        )
+    if arguments.output:
+        content = {"rows": rows, "settings": vars(arguments) | {"output": None}, **collect(seed=0, data={})}
+        arguments.output.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

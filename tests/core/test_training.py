@@ -1,0 +1,192 @@
+"""Training: it learns, it resumes to the same numbers, and it keeps the best."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from msakit.core.batching import shuffled_batches, sorted_batches
+from msakit.core.config import parse_pipeline
+from msakit.core.errors import DataError, InputError, MsakitError
+from msakit.core.resolution import resolve
+from msakit.core.run import Run
+from msakit.core.samples import Samples
+from msakit.core.schedule import cosine_with_warmup
+from msakit.core.workflow import TrainingPlan, evaluate_run, load_run, train_run
+from tests.conftest import fill_store, tiny_pipeline
+
+
+def plan(registry, store, folder, *, resume=False, **changes):
+    resolved = resolve(parse_pipeline(tiny_pipeline(**changes), "test"), registry)
+    return TrainingPlan(resolved, store, folder, resume=resume)
+
+
+class StopAfter:
+    """An observer that stops the process, as kill -9 would, after some epochs."""
+
+    def __init__(self, epochs):
+        self.left = epochs
+
+    def on_start(self, *, num_steps, first_step):
+        self.first_step = first_step
+
+    def on_step(self, record):
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def on_epoch(self, record, *, is_best):
+        self.left -= 1
+
+    def on_end(self):
+        pass
+
+
+SETTINGS = {"epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "seed": 1}
+
+
+def test_the_loss_falls_and_the_run_explains_itself(registry, store, tmp_path):
+    settings = {**SETTINGS, "epochs": 12, "learning_rate": 1e-2}
+    trained = train_run(plan(registry, store, tmp_path / "run", training=settings), registry)
+    run = trained.run
+    losses = [json.loads(line) for line in run.history_file.read_text().splitlines()]
+    losses = [record["loss"] for record in losses if record["split"] == "train"]
+    assert len(losses) == 12 * 3
+    assert np.mean(losses[-3:]) < 0.6 * np.mean(losses[:3])
+    metrics = run.read_json("metrics.json")
+    assert metrics["splits"]["test"]["acc2_non0"] == 1.0
+    assert metrics["splits"]["test"]["mae"] < metrics["baselines"]["test"]["median"]["mae"]
+    assert metrics["parameters"]["trainable"] == sum(p.numel() for p in trained.pipeline.adapter.parameters())
+    provenance = run.read_json("provenance.json")
+    assert provenance["data"]["splits"] == {"train": 24, "valid": 12, "test": 12}
+    assert provenance["versions"]["torch"] == torch.__version__
+    header = (run.folder / "predictions.test.csv").read_text().splitlines()[0].split(",")
+    assert header[:4] == ["id", "label", "prediction", "p:-3.0"]
+    assert "d:contribution[0]" in header
+
+
+def test_a_killed_training_resumes_to_the_same_numbers(registry, store, tmp_path):
+    straight = train_run(plan(registry, store, tmp_path / "straight", training=SETTINGS), registry)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(plan(registry, store, tmp_path / "killed", training=SETTINGS), registry, observers=[StopAfter(2)])
+    watcher = StopAfter(9)
+    resumed = train_run(
+        plan(registry, store, tmp_path / "killed", training=SETTINGS, resume=True), registry, observers=[watcher]
+    )
+    assert watcher.first_step == 6
+    history = [(t.run.folder / "history.jsonl").read_text() for t in (straight, resumed)]
+    assert history[0] == history[1]
+    expected, actual = load_file(straight.run.adapter_file), load_file(resumed.run.adapter_file)
+    assert expected.keys() == actual.keys()
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
+
+
+def test_the_same_seed_gives_the_same_predictions_and_another_does_not(registry, store, tmp_path):
+    texts = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train_run(plan(registry, store, tmp_path / name, training={**SETTINGS, "seed": seed}), registry)
+        texts.append((tmp_path / name / "predictions.test.csv").read_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_loaded_run_predicts_what_the_trained_one_did(registry, store, tmp_path):
+    trained = train_run(plan(registry, store, tmp_path / "run"), registry)
+    before = (tmp_path / "run" / "predictions.test.csv").read_text()
+    loaded = load_run(tmp_path / "run", registry)
+    report = evaluate_run(loaded, Samples.open(store, loaded.resolved), ["test"])
+    assert (tmp_path / "run" / "predictions.test.csv").read_text() == before
+    assert report.splits["test"]["mae"] == trained.run.read_json("metrics.json")["splits"]["test"]["mae"]
+
+
+def test_lora_is_saved_in_pefts_format_and_loaded_again(registry, store, tmp_path):
+    backbone = {"name": "tiny", "adaptation": "lora"}
+    train_run(plan(registry, store, tmp_path / "run", backbone=backbone), registry)
+    assert (tmp_path / "run" / "adapter" / "lora" / "adapter_config.json").is_file()
+    before = (tmp_path / "run" / "predictions.test.csv").read_text()
+    loaded = load_run(tmp_path / "run", registry)
+    evaluate_run(loaded, Samples.open(store, loaded.resolved), ["test"])
+    assert (tmp_path / "run" / "predictions.test.csv").read_text() == before
+
+
+def test_classification_predicts_class_names(registry, store, tmp_path):
+    changes = {"dataset": {"name": "meld", "features": {"audio": 6, "vision": 4}}, "prompt": {"context": 2}}
+    trained = train_run(plan(registry, store, tmp_path / "run", **changes), registry)
+    rows = (tmp_path / "run" / "predictions.test.csv").read_text().splitlines()
+    assert rows[0].split(",")[3] == "p:neutral"
+    assert rows[1].split(",")[1] in ("joy", "anger")
+    assert set(trained.run.read_json("metrics.json")["baselines"]["test"]) == {"majority"}
+
+
+def test_an_existing_run_is_not_overwritten(registry, store, tmp_path):
+    train_run(plan(registry, store, tmp_path / "run"), registry)
+    before = (tmp_path / "run" / "metrics.json").read_bytes()
+    with pytest.raises(InputError, match="already holds a run"):
+        train_run(plan(registry, store, tmp_path / "run"), registry)
+    with pytest.raises(InputError, match="another pipeline"):
+        train_run(plan(registry, store, tmp_path / "run", injector="pseudo3", resume=True), registry)
+    assert (tmp_path / "run" / "metrics.json").read_bytes() == before
+
+
+def test_a_pipeline_without_anything_to_train_says_so(registry, store, tmp_path):
+    with pytest.raises(MsakitError, match="nothing to train"):
+        train_run(plan(registry, store, tmp_path / "run", fuser="none", injector="none", encoders={}), registry)
+
+
+def test_a_store_without_the_dataset_or_modality_is_refused(registry, store, tmp_path):
+    with pytest.raises(DataError, match="no dataset 'mosei'.*demo, meld"):
+        train_run(plan(registry, store, tmp_path / "run", dataset="mosei"), registry)
+    with pytest.raises(DataError, match="no features for pulse"):
+        train_run(plan(registry, store, tmp_path / "run", encoders={"pulse": "lstm"}), registry)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_feature_width_than_trained_on_is_refused(registry, store, tmp_path):
+    train_run(plan(registry, store, tmp_path / "run"), registry)
+    other = fill_store(tmp_path / "wide", widths={"audio": 9, "vision": 4})
+    loaded = load_run(tmp_path / "run", registry)
+    with pytest.raises(DataError, match="audio features of 'demo' are 9 wide, but the pipeline expects 6"):
+        evaluate_run(loaded, Samples.open(other, loaded.resolved), ["test"])
+
+
+def test_infinite_features_stop_training_before_it_begins(registry, tmp_path):
+    store = fill_store(tmp_path / "bad", nonfinite=True)
+    with pytest.raises(DataError, match=r"audio features of s005 hold NaN or infinity \(1 values in 1"):
+        train_run(plan(registry, store, tmp_path / "run"), registry)
+    assert not (tmp_path / "run").exists()
+    trained = train_run(plan(registry, store, tmp_path / "run", features={"nonfinite": "zero"}), registry)
+    assert np.isfinite(trained.run.read_json("metrics.json")["splits"]["test"]["mae"])
+
+
+def test_damaged_run_files_are_named(registry, store, tmp_path):
+    train_run(plan(registry, store, tmp_path / "run"), registry)
+    adapter = Run(tmp_path / "run").adapter_file
+    adapter.write_bytes(adapter.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"adapter\.safetensors is damaged"):
+        load_run(tmp_path / "run", registry)
+    with pytest.raises(InputError, match="is not a run"):
+        load_run(tmp_path, registry)
+
+
+def test_batches_are_a_permutation_of_similar_lengths():
+    rows, lengths = np.arange(100, 333), np.random.default_rng(0).integers(1, 50, 233)
+    batches = shuffled_batches(rows, lengths, 8, seed=3, epoch=1)
+    assert sorted(np.concatenate(batches)) == list(rows)
+    spread = np.mean([np.ptp(lengths[batch - 100]) for batch in batches])
+    assert spread < 5
+    again = shuffled_batches(rows, lengths, 8, seed=3, epoch=1)
+    assert all(np.array_equal(one, two) for one, two in zip(batches, again, strict=True))
+    other = shuffled_batches(rows, lengths, 8, seed=3, epoch=2)
+    assert not all(np.array_equal(one, two) for one, two in zip(batches, other, strict=True))
+    longest_first = [lengths[batch - 100].max() for batch in sorted_batches(rows, lengths, 8)]
+    assert longest_first == sorted(longest_first, reverse=True)
+
+
+def test_the_learning_rate_stays_at_zero_past_the_horizon():
+    factors = [cosine_with_warmup(step, warmup_steps=10, horizon_steps=100) for step in range(200)]
+    assert factors[0] == 0
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.5)
+    assert max(factors[100:]) == 0

@@ -22,7 +22,7 @@ from msakit.core.config import PipelineConfig
 from msakit.core.registry import Registry, load_registry
 from msakit.core.specs import ComponentSpec, Kind
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py; edit the program instead. -->\n"
 
 
@@ -82,6 +82,8 @@ def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
     value = getattr(parameter.default, "value", parameter.default)
+    if isinstance(value, Path) and value.is_relative_to(FOLDER.parent):
+        value = value.relative_to(FOLDER.parent)
     return "" if value in (None, False, (), "") else f"`{value}`"
 
 

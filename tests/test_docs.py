@@ -48,6 +48,10 @@ def test_generated_pages_are_current(pages: dict[str, str], name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == pages[name], "run: python docs/generate.py"
 
 
+def test_generated_pages_do_not_depend_on_where_they_are_made(pages: dict[str, str]) -> None:
+    assert [name for name, text in pages.items() if str(ROOT) in text] == []
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_is_documented_with_an_example(pages: dict[str, str], command: str) -> None:
     section = pages["cli.md"].split(f"## `msakit {command}`\n")[1].split("\n## `")[0]

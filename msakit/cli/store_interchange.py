@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from msakit.cli import store_import_options as given
 from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.store_check import check_command
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from msakit.core.specs import DatasetSpec
     from msakit.feature_store.interchange import ImportReport
 
-StoreOption = Annotated[Path, typer.Option("--store", "-s", help="The store: a folder, created if absent.")]
 StoreArgument = Annotated[Path, typer.Argument(help="The store: a folder or a single .h5 file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PADDING_TEXT = {
@@ -41,54 +41,29 @@ def register(app: typer.Typer) -> None:
 
 
 def import_command(  # noqa: PLR0913 - one argument an option
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Pickles, .csd or .csv files; SPLIT=FILE (or ROLE=FILE for .csd) where the name is mute."
-        ),
-    ] = None,
+    files: given.Files = None,
     *,
-    store: StoreOption,
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name the dataset gets in the store.")],
-    source_format: Annotated[
-        str, typer.Option("--format", help="auto, mmsa, mse, csd, npy or csv.")
-    ] = "auto",
-    nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
-    dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16, float32 or float64.")] = "auto",
-    modality: Annotated[
-        list[str] | None, typer.Option(help="Import only this modality; may be repeated.")
-    ] = None,
-    modality_file: Annotated[
-        list[str] | None,
-        typer.Option(help="MODALITY=FILE (override pickle, .csd) or =FOLDER (.npy a clip); may be repeated."),
-    ] = None,
-    extractor: Annotated[
-        list[str] | None, typer.Option(help="MODALITY=NAME@VERSION of what made it.")
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="MEANING=COLUMN of a CSV, as in text=Utterance.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split of samples that nothing else places.")] = "",
-    split_file: Annotated[Path | None, typer.Option(help="CSV of video or id, and split (for .csd).")] = None,
-    label_column: Annotated[int, typer.Option(help="Which dimension of .csd labels is the label.")] = 0,
-    file_pattern: Annotated[str, typer.Option(help="How .npy files are named.")] = "{id}",
-    features_from: Annotated[
-        str, typer.Option(help="Dataset of the store whose features are joined by id.")
-    ] = "",
-    language: Annotated[str, typer.Option(help="Language tag of the texts, such as en.")] = "",
-    known_files: Annotated[
-        Path | None, typer.Option(help="JSON list of further published checksums.")
-    ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Add a new version of a dataset that exists.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and check everything, write nothing.")
-    ] = False,
+    store: given.Store,
+    dataset: given.Dataset,
+    source_format: given.Format = "auto",
+    nonfinite: given.Nonfinite = "error",
+    dtype: given.Dtype = "auto",
+    modality: given.Modalities = None,
+    modality_file: given.ModalityFiles = None,
+    extractor: given.Extractors = None,
+    column: given.Columns = None,
+    split: given.Split = "",
+    split_file: given.SplitFile = None,
+    label_column: given.LabelColumn = 0,
+    file_pattern: given.FilePattern = "{id}",
+    features_from: given.FeaturesFrom = "",
+    language: given.Language = "",
+    known_files: given.KnownFiles = None,
+    replace: given.Replace = False,
+    dry_run: given.DryRun = False,
     as_json: JsonOption = False,
 ) -> None:
     """Import a corpus: MMSA and MSE-Adapter pickles, .csd sequences, .npy folders, CSV dialogues."""
-    from msakit.feature_store import FeatureStore
     from msakit.feature_store.interchange import ImportOptions, import_files
 
     spec = _spec(dataset)
@@ -110,18 +85,14 @@ def import_command(  # noqa: PLR0913 - one argument an option
         replace=replace,
         known_files=known_files,
     )
-    target = None if dry_run else FeatureStore.open_or_create(store)
     with store_progress() as progress:
-        report = import_files(target, files or [], wanted, progress)
+        report = import_files(None if dry_run else store, files or [], wanted, progress)
     if as_json:
         print_json(report.as_json())
         return
     _print_import(report)
-    say(
-        f"Nothing written (dry run of {store})."
-        if dry_run
-        else f"{store}: {dataset}, version {report.version}."
-    )
+    written = f"{store}: {dataset}, version {report.version}."
+    say(f"Nothing written (dry run of {store})." if dry_run else written)
 
 
 def export_command(

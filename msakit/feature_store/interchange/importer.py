@@ -30,13 +30,17 @@ from msakit.feature_store.interchange.survey import ModalitySurvey, Progress, su
 from msakit.feature_store.keys import sample_key
 from msakit.feature_store.store import FeatureStore
 from msakit.feature_store.table import FeatureColumn, Sample, SampleTable
+from msakit.feature_store.tables import check_dataset_name
 
 IMPORTER = "import@1"
 LARGEST = {name: float(np.finfo(name).max) for name in ("float16", "float32")}
 
 
 def import_files(
-    store: FeatureStore | None, files: Sequence[str], options: ImportOptions, progress: Progress | None = None
+    target: FeatureStore | Path | None,
+    files: Sequence[str],
+    options: ImportOptions,
+    progress: Progress | None = None,
 ) -> ImportReport:
     """Import files as one dataset.
 
@@ -45,7 +49,8 @@ def import_files(
     features.
 
     Args:
-        store: where to; None for a dry run, which reads and checks only.
+        target: store to import into, or its path (created once the input has proved good); None for a dry
+            run, which reads and checks only.
         files: paths, each optionally as ROLE=PATH (a split, or for `.csd` a role).
         options: everything else.
         progress: called as (what, done, total) from time to time.
@@ -53,14 +58,8 @@ def import_files(
     Raises:
         StoreError: bad input, or a dataset of that name exists and `replace` is off.
     """
-    if store is not None:
-        if store.read_only:
-            raise StoreError(f"{store.path} is a single file, which is read-only", "Import into a folder.")
-        if options.dataset in store.datasets() and not options.replace:
-            raise StoreError(
-                f"{store.path} has a dataset {options.dataset!r} already",
-                "Choose another --dataset, or add a new version of this one with --replace.",
-            )
+    check_dataset_name(options.dataset)
+    store = _open_target(target, options)
     joined = store.table(options.features_from) if store is not None and options.features_from else None
     with tempfile.TemporaryDirectory(prefix="msakit-import-") as spool:
         corpus = open_corpus(files, options, Path(spool))
@@ -76,14 +75,38 @@ def import_files(
             if surveys[name].num_present
         }
         report = build_report(options.dataset, corpus, surveys, plans, sources)
+        report.dry_run = target is None
+        if store is None and isinstance(target, Path):
+            store = FeatureStore.open_or_create(target)
         if store is not None:
             keys = _write_features(store, corpus, plans, options, report, progress)
             table = _build_table(corpus, plans, keys, options, report)
             if joined is not None:
                 table = _join_features(table, joined)
             report.version = store.write_table(options.dataset, table).version
-        report.dry_run = store is None
         return report
+
+
+def _open_target(target: FeatureStore | Path | None, options: ImportOptions) -> FeatureStore | None:
+    """The store when there is one already, checked to be writable and free of the dataset."""
+    if isinstance(target, Path):
+        store = FeatureStore.open(target) if target.is_file() or (target / "STORE.json").exists() else None
+    else:
+        store = target
+    if store is None:
+        if options.features_from and target is not None:
+            raise StoreError(
+                f"{target} is no store yet, so it has no {options.features_from!r}", "Import that first."
+            )
+        return None
+    if store.read_only:
+        raise StoreError(f"{store.path} is a single file, which is read-only", "Import into a folder.")
+    if options.dataset in store.datasets() and not options.replace:
+        raise StoreError(
+            f"{store.path} has a dataset {options.dataset!r} already",
+            "Choose another --dataset, or add a new version of this one with --replace.",
+        )
+    return store
 
 
 def plan_feature_set(

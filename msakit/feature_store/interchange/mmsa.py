@@ -74,17 +74,9 @@ def parse_mmsa(
                 raise StoreError(
                     f"{sources[name]}: has no split {split!r}", f"{where} has it; override every split."
                 )
-            found, found_lengths = _read_columns(other[split], f"{sources[name]}: {split}")
-            if name not in found:
-                raise StoreError(
-                    f"{sources[name]}: {split} has no key {name!r}", f"It has: {name_keys(other[split])}."
-                )
-            order = _match_rows(other[split], rows, f"{sources[name]}: {split}")
-            columns[name] = _reorder(found[name], order)
             lengths.pop(name, None)
-            if name in found_lengths:
-                count = found[name].num_rows
-                lengths[name] = read_lengths(found_lengths[name], count, found[name].where)[order]
+            columns[name], other_lengths = _override(name, other[split], rows, f"{sources[name]}: {split}")
+            lengths |= other_lengths
         _check_counts(columns, len(rows), place)
         _append(tables, columns, lengths, split, num_before=len(corpus.rows), source=where, sources=sources)
         corpus.rows.extend(rows)
@@ -170,6 +162,20 @@ def _reorder(column: SequenceColumn, order: Any) -> SequenceColumn:
     return SequenceColumn(
         column.where, len(order), lambda number: column.get(int(order[number])), column.dtype
     )
+
+
+def _override(
+    name: str, data: SplitData, rows: list[ImportedRow], place: str
+) -> tuple[SequenceColumn, dict[str, Any]]:
+    """Sequences of one modality from another file, in the order of `rows`, with lengths if it has any."""
+    found, lengths = _read_columns(data, place)
+    if name not in found:
+        raise StoreError(f"{place} has no key {name!r}", f"It has: {name_keys(data)}.")
+    order, column = _match_rows(data, rows, place), found[name]
+    kept = {}
+    if name in lengths:
+        kept[name] = read_lengths(lengths[name], column.num_rows, column.where)[order]
+    return _reorder(column, order), kept
 
 
 def _check_counts(columns: Mapping[str, SequenceColumn], count: int, place: str) -> None:

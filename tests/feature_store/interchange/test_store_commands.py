@@ -64,13 +64,15 @@ def test_bad_input_is_exit_code_2_without_a_traceback(tmp_path: Path) -> None:
         ((tmp_path / "absent.pkl",), "absent.pkl"),
         ((bad, "--format", "xls"), "--format 'xls' is unknown"),
         ((bad, "--column", "text"), "is not NAME=VALUE"),
+        ((bad, "--dataset", "a/b"), "a/b"),
         ((bad, "--modality", "smell", "--nonfinite", "zero"), "no 'smell' features"),
     ):
-        done = _run("import", *arguments, "--store", tmp_path / "feats", "--dataset", "mosi")
+        done = _run("import", "--store", tmp_path / "feats", "--dataset", "mosi", *arguments)
         assert done.exit_code == 2, done.stderr
         assert message in " ".join(done.stderr.split())
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
+        assert not (tmp_path / "feats").exists()
 
 
 def test_export_round_trip(tmp_path: Path, feats: Path) -> None:

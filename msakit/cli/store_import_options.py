@@ -1,0 +1,36 @@
+"""The options of `msakit store import`, one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Pickles, .csd or .csv files; SPLIT=FILE (or ROLE=FILE for .csd) where the name is mute."
+    ),
+]
+Store = Annotated[Path, typer.Option("--store", "-s", help="The store: a folder, created if absent.")]
+Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Name the dataset gets in the store.")]
+Format = Annotated[str, typer.Option("--format", help="auto, mmsa, mse, csd, npy or csv.")]
+Nonfinite = Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")]
+Dtype = Annotated[str, typer.Option(help="auto, float16, bfloat16, float32 or float64.")]
+Modalities = Annotated[list[str] | None, typer.Option(help="Import only this modality; may be repeated.")]
+ModalityFiles = Annotated[
+    list[str] | None,
+    typer.Option(help="MODALITY=FILE (override pickle, .csd) or =FOLDER (.npy a clip); may be repeated."),
+]
+Extractors = Annotated[list[str] | None, typer.Option(help="MODALITY=NAME@VERSION of what made it.")]
+Columns = Annotated[list[str] | None, typer.Option(help="MEANING=COLUMN of a CSV, as in text=Utterance.")]
+Split = Annotated[str, typer.Option(help="Split of samples that nothing else places.")]
+SplitFile = Annotated[Path | None, typer.Option(help="CSV of video or id, and split (for .csd).")]
+LabelColumn = Annotated[int, typer.Option(help="Which dimension of .csd labels is the label.")]
+FilePattern = Annotated[str, typer.Option(help="How .npy files are named.")]
+FeaturesFrom = Annotated[str, typer.Option(help="Dataset of the store whose features are joined by id.")]
+Language = Annotated[str, typer.Option(help="Language tag of the texts, such as en.")]
+KnownFiles = Annotated[Path | None, typer.Option(help="JSON list of further published checksums.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Add a new version of a dataset that exists.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check everything, write nothing.")]

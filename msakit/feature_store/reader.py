@@ -79,7 +79,7 @@ class FeatureReader:
             raise StoreError(
                 f"{len(missing)} samples of the table have no {self.modality} features in feature set "
                 f"{feature_set.fingerprint} (the first is row {missing[0]})",
-                "If they were written since the store was opened: store.refresh(). Else extract or import them again.",
+                "Written since the store was opened? store.refresh(). Else extract or import them again.",
             )
         self.present: npt.NDArray[np.bool_] = column.present & (rows >= 0)
         rows = np.where(self.present, rows, 0)

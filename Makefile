@@ -38,6 +38,17 @@ lint: install  ## Check style, types and the direction of dependencies.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+crash: install  ## Kill writers of the feature store at random, 500 times and more, and check what is left.
+	$(BIN)/python benchmarks/store_crash.py
+
+fuzz: install  ## Fuzz the store's journal scanner and the importers for a bounded time.
+	FUZZ_EXAMPLES=3000 $(BIN)/python -m pytest tests/fuzz
+
+bench: install  ## Run the benchmarks; each prints a table.
+	$(PIP) --editable '.[bench]'
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/store_read.py
+
 docs: install  ## Build the documentation site into site/.
 	$(BIN)/mkdocs build --strict
 

@@ -27,9 +27,17 @@ class ProgressBar:
         self._validation = ""
         self._bar: Progress = progress_bar()
         self._task: TaskID | None = None
+        self._reading: TaskID | None = None
+
+    def on_prepare(self, *, done: int, total: int) -> None:
+        """Show how much of the prompts has been read."""
+        self._bar.start()
+        if self._reading is None:
+            self._reading = self._bar.add_task("Reading prompts", total=total, note="")
+        self._bar.update(self._reading, completed=done, total=total)
 
     def on_start(self, *, num_steps: int, first_step: int) -> None:
-        """Begin the bar."""
+        """Begin the training's bar."""
         self._bar.start()
         self._task = self._bar.add_task(self._title, total=num_steps, completed=first_step, note="")
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from collections.abc import Sequence as Seq
     from pathlib import Path
 
@@ -128,6 +128,19 @@ class Backbone(Protocol):
 
     def encode_text(self, token_ids: Seq[Seq[int]]) -> Sequence:
         """Contextual last-layer states [B, L, H] of ragged token ids, without gradient."""
+        ...
+
+    def read(self, rows: Seq[Seq[int]]) -> Tensor:
+        """Last-layer state [B, H] after the last token of each row (start ids included), without gradient."""
+        ...
+
+    def prepare(
+        self, before: Seq[Seq[int]], on_batch: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Compute, once and ahead of a run, what stands before the pseudo tokens; may do nothing.
+
+        `on_batch` is told how many prompts are done, of how many.
+        """
         ...
 
     def answer_loss(self, prompt: Prompt, answers: Seq[Seq[int]]) -> Tensor:

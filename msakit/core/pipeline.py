@@ -17,7 +17,7 @@ from msakit.core.text_states import Kind as TextStateKind
 from msakit.core.text_states import TextStates
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -89,6 +89,16 @@ class Pipeline(nn.Module):
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Name to parameter for everything that is trained, LoRA included."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def prepare(
+        self, texts: Iterable[str | None], on_batch: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Let the backbone compute ahead what stands before the pseudo tokens of these utterances.
+
+        In the late layout that is nearly the whole prompt, computed once a run instead of once an epoch.
+        Utterances in dialogue context are left to be computed as they come.
+        """
+        self.backbone.prepare(self.prompts.build(list(dict.fromkeys(texts))).before, on_batch)
 
     def assemble(self, batch: Batch) -> tuple[Prompt, Fused]:
         """The prompt of a batch, pseudo tokens and all, and what they were made of."""

@@ -193,6 +193,11 @@ class Samples:
             )
         return np.array([index.get(name, np.nan) for name in names])
 
+    @property
+    def texts(self) -> list[str | None]:
+        """Every sample's text as the prompt has it: None where texts are left out."""
+        return list(self.table.text) if self._with_text else [None]
+
     def text_lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Length of each sample's text in characters, for batching."""
         return np.array([len(self.table.text[row]) for row in rows], np.int64)

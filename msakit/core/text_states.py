@@ -49,14 +49,9 @@ class TextStates:
             return self._before_answering(ids)
 
     def _before_answering(self, ids: PromptIds) -> Sequence:
-        skipped = len(self._backbone.start_ids())  # encode_text puts them there itself
-        rows = [
-            tuple([*before, *after][skipped:]) for before, after in zip(ids.before, ids.after, strict=True)
-        ]
+        rows = [(*before, *after) for before, after in zip(ids.before, ids.after, strict=True)]
         missing = [row for row in dict.fromkeys(rows) if row not in self._answers]
         if missing:
-            states = self._backbone.encode_text(missing)
-            last = states.values[torch.arange(len(missing), device=states.values.device), states.lengths - 1]
-            self._answers |= dict(zip(missing, last.unbind(), strict=True))
+            self._answers |= dict(zip(missing, self._backbone.read(missing).unbind(), strict=True))
         lengths = torch.tensor([1 if text else 0 for text in ids.text], device=self._backbone.device)
         return Sequence(torch.stack([self._answers[row] for row in rows])[:, None], lengths)

@@ -28,6 +28,9 @@ class TensorBoard:
             raise MissingExtraError("Writing TensorBoard events", "tensorboard", "tracking") from error
         self._writer = SummaryWriter(str(folder))
 
+    def on_prepare(self, *, done: int, total: int) -> None:
+        """Nothing to write."""
+
     def on_start(self, *, num_steps: int, first_step: int) -> None:
         """Nothing to write yet."""
 

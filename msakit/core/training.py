@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 class Observer(Protocol):
     """Somebody who watches a training: a progress bar, a tracker."""
 
+    def on_prepare(self, *, done: int, total: int) -> None:
+        """The backbone read so many of the run's prompts ahead of training."""
+
     def on_start(self, *, num_steps: int, first_step: int) -> None:
         """Training begins (or goes on) at `first_step` of at most `num_steps`."""
 

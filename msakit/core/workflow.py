@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from msakit.core.config import override, parse_pipeline
 from msakit.core.errors import InputError
 from msakit.core.evaluation import evaluate
 from msakit.core.metrics import baseline_metrics, validation_metric
-from msakit.core.predictions import write_predictions
+from msakit.core.predictions import write_large_diagnostics, write_predictions
 from msakit.core.resolution import resolve
 from msakit.core.run import Run
 from msakit.core.samples import Samples
@@ -76,6 +77,7 @@ def train_run(
         DataError: The store does not hold what the pipeline needs.
         InputError: The folder holds another run.
     """
+    observers = list(observers)
     resolved, settings = plan.resolved, plan.resolved.config.training
     samples = Samples.open(plan.store, resolved)
     for split in ("train", "valid", *plan.evaluate_on):
@@ -87,6 +89,8 @@ def train_run(
     run.write_json("features.json", samples.feature_descriptions)
     run.write_json("provenance.json", provenance.collect(seed=settings.seed, data=_identify(plan, samples)))
     metric = validation_metric(resolved.dataset.metrics)
+    if not resolved.config.prompt.context:
+        pipeline.prepare(samples.texts, partial(_tell, observers))
     trainer = Trainer(pipeline, samples, settings, metric, run, observers)
     if plan.resume:
         trainer.resume()
@@ -139,7 +143,9 @@ def evaluate_run(
     for split in splits:
         outcome = _predict_split(trained, samples, split, ablations, on_batch)
         name = f"{split}{suffix}"
-        write_predictions(run.folder / f"predictions.{_slug(name)}.csv", outcome, trained.pipeline.answers, resolved.dataset)
+        predictions = run.folder / f"predictions.{_slug(name)}.csv"
+        write_predictions(predictions, outcome, trained.pipeline.answers, resolved.dataset)
+        write_large_diagnostics(run.folder / f"diagnostics.{_slug(name)}.npz", outcome)
         results[name] = {
             **outcome.metrics(resolved.dataset),
             "samples_per_s": len(outcome.ids) / outcome.seconds,
@@ -230,6 +236,11 @@ def _baselines(samples: Samples, splits: Iterable[str], resolved: ResolvedPipeli
         split: baseline_metrics(dataset.metrics, train, samples.labels(samples.rows(split)), label_names=names)
         for split in splits
     }
+
+
+def _tell(observers: Iterable[Observer], done: int, total: int) -> None:
+    for observer in observers:
+        observer.on_prepare(done=done, total=total)
 
 
 def _fit_scalers(pipeline: Pipeline, samples: Samples, resolved: ResolvedPipeline) -> None:

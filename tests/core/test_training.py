@@ -31,6 +31,9 @@ class StopAfter:
     def __init__(self, epochs):
         self.left = epochs
 
+    def on_prepare(self, *, done, total):
+        pass
+
     def on_start(self, *, num_steps, first_step):
         self.first_step = first_step
 

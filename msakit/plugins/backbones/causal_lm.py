@@ -23,7 +23,7 @@ from msakit.plugins.backbones.lora import load_lora, save_lora
 from msakit.plugins.backbones.prefix import PrefixCache, PrefixStates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from collections.abc import Sequence as Seq
     from pathlib import Path
 
@@ -123,13 +123,15 @@ class CausalLM(nn.Module):
         if self.has_lora:
             load_lora(self, folder)
 
-    def prepare(self, before: Seq[Seq[int]]) -> None:
+    def prepare(
+        self, before: Seq[Seq[int]], on_batch: Callable[[int, int], None] | None = None
+    ) -> None:
         """Compute what stands before the pseudo tokens of all samples of a run, once, ahead of it.
 
         Worth it in the late layout; without it the first epoch does the same as it goes along.
         """
         if not self.has_lora:
-            self.prefix_cache.fill([row for row in before if row])
+            self.prefix_cache.fill([row for row in before if row], on_batch)
 
     def embed(self, token_ids: Seq[Seq[int]]) -> Sequence:
         """Word embeddings [B, L, H] of ragged token ids, float32, without gradient."""
@@ -149,6 +151,21 @@ class CausalLM(nn.Module):
         with self.plain():
             hidden = self.decoder.run(self.decoder.embed_rows(rows, None))
         return Sequence(hidden[:, len(self._start_ids) :].float(), lengths)
+
+    @torch.no_grad()
+    def read(self, rows: Seq[Seq[int]]) -> Tensor:
+        """Last-layer state [B, H] after each row's last token, float32; LoRA is off.
+
+        Rows that were prepared are not run again.
+        """
+        known = [None if self.has_lora else self.prefix_cache.last_state(row) for row in rows]
+        missing = [row for row, state in zip(rows, known, strict=True) if state is None]
+        if missing:
+            with self.plain():
+                hidden = self.decoder.run(self.decoder.embed_rows(missing, None))
+            fresh = iter(hidden[index, len(row) - 1] for index, row in enumerate(missing))
+            known = [next(fresh) if state is None else state for state in known]
+        return torch.stack([state for state in known if state is not None]).float()
 
     def answer_loss(self, prompt: Prompt, answers: Seq[Seq[int]]) -> Tensor:
         """Mean cross-entropy of the answers' tokens, each token of the batch weighing the same.

@@ -9,6 +9,7 @@ from transformers import DynamicCache
 
 from msakit.core.errors import InputError
 from msakit.plugins.backbones.layout import SLOT, mask_after_prefix, mask_over_tree, pad_rows, valid_mask
+from msakit.plugins.backbones.prefix import Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,12 +119,15 @@ class Decoder:
             cache=cache,
         )
 
-    def compute_prefixes(self, prefixes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        """Keys and values of token rows, each [layers, 2, heads, T, head width]."""
+    def compute_prefixes(self, prefixes: Sequence[tuple[int, ...]]) -> list[Prefix]:
+        """What each of some token rows leaves behind for what follows it."""
         cache = DynamicCache()
-        self.run(self.embed_rows(prefixes, None), cache=cache)
+        hidden = self.run(self.embed_rows(prefixes, None), cache=cache)
         states = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
-        return [states[:, :, index, :, : len(prefix)] for index, prefix in enumerate(prefixes)]
+        return [
+            Prefix(states[:, :, index, :, : len(prefix)], hidden[index, len(prefix) - 1])
+            for index, prefix in enumerate(prefixes)
+        ]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., H] to float32 [..., vocabulary]."""

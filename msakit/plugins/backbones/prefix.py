@@ -21,6 +21,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefix:
+    """What the backbone makes of one prefix.
+
+    Attributes:
+        states: Keys and values [layers, 2, heads, T, head width].
+        last: Last-layer state after its last token [H].
+    """
+
+    states: Tensor
+    last: Tensor
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory it takes."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in (self.states, self.last))
+
+
+@dataclass(frozen=True, slots=True)
 class PrefixStates:
     """Keys and values of a batch of prefixes.
 
@@ -46,16 +64,16 @@ class PrefixCache:
     """Computes prefixes through a function and keeps them up to a number of bytes.
 
     Args:
-        compute: Ragged token ids to per-sample keys and values, each [layers, 2, heads, T, width].
+        compute: Ragged token ids to one `Prefix` each.
         budget_bytes: How much may be kept.
     """
 
     def __init__(
-        self, compute: Callable[[Sequence[tuple[int, ...]]], list[Tensor]], budget_bytes: int
+        self, compute: Callable[[Sequence[tuple[int, ...]]], list[Prefix]], budget_bytes: int
     ) -> None:
         self._compute = compute
         self._budget_bytes = budget_bytes
-        self._kept: dict[tuple[int, ...], Tensor] = {}
+        self._kept: dict[tuple[int, ...], Prefix] = {}
         self.num_bytes = 0
         self.num_hits = 0
         self.num_misses = 0
@@ -68,9 +86,14 @@ class PrefixCache:
         self.num_hits += len(keys) - len(missing)
         self.num_misses += len(missing)
         found |= self._add(missing)
-        return _stack([found[key] for key in keys])
+        return _stack([found[key].states for key in keys])
 
-    def fill(self, prefixes: Sequence[Sequence[int]], batch_size: int = 16) -> None:
+    def fill(
+        self,
+        prefixes: Sequence[Sequence[int]],
+        on_batch: Callable[[int, int], None] | None = None,
+        batch_size: int = 16,
+    ) -> None:
         """Compute prefixes ahead of use, in batches of like length, until the memory is used up.
 
         What a prefix is computed beside moves its numbers in the last bit. Filled ahead, they no longer
@@ -81,27 +104,33 @@ class PrefixCache:
         for start in range(0, len(keys), batch_size):
             if self.num_bytes < self._budget_bytes:
                 self._add(keys[start : start + batch_size])
+            if on_batch:
+                on_batch(min(start + batch_size, len(keys)), len(keys))
+
+    def last_state(self, prefix: Sequence[int]) -> Tensor | None:
+        """The last-layer state [H] after a prefix, if it is kept."""
+        kept = self._kept.get(tuple(prefix))
+        return None if kept is None else kept.last
 
     def clear(self) -> None:
         """Forget everything."""
         self._kept.clear()
         self.num_bytes = 0
 
-    def _add(self, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Tensor]:
+    def _add(self, keys: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Prefix]:
         if not keys:
             return {}
         # An evaluation in inference mode must not leave inference tensors to later training steps.
         with torch.inference_mode(mode=False), torch.no_grad():
             computed = dict(zip(keys, self._compute(keys), strict=True))
-            for key, states in computed.items():
-                self._keep(key, states)
+            for key, prefix in computed.items():
+                self._keep(key, prefix)
         return computed
 
-    def _keep(self, key: tuple[int, ...], states: Tensor) -> None:
-        size = states.numel() * states.element_size()
-        if self.num_bytes + size <= self._budget_bytes:
-            self._kept[key] = states.clone()
-            self.num_bytes += size
+    def _keep(self, key: tuple[int, ...], prefix: Prefix) -> None:
+        if self.num_bytes + prefix.num_bytes <= self._budget_bytes:
+            self._kept[key] = Prefix(prefix.states.clone(), prefix.last.clone())
+            self.num_bytes += prefix.num_bytes
 
 
 def _stack(samples: Sequence[Tensor]) -> PrefixStates:

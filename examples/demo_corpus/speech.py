@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import parselmouth
 from numpy.typing import NDArray
-from parselmouth.praat import call
+from parselmouth.praat import call, run
 from piper import PiperVoice, SynthesisConfig
 
 from examples.demo_corpus.speaker import Speaker
@@ -41,6 +41,8 @@ class SpeechMaker:
     ) -> NDArray[np.float32]:
         """Mono float32 samples in [-1, 1]; `strength` 0 is sincere, 1 the fullest ironic marker."""
         plain = self._synthesise(text)
+        # PSOLA draws the noise of unvoiced stretches from Praat's own generator.
+        run(f"random_initializeWithSeedUnsafelyButPredictably ({rng.integers(2**31)})")
         voiced = call(
             parselmouth.Sound(plain.astype(np.float64), self.sample_rate_hz),
             "Change gender",

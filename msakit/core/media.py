@@ -79,7 +79,9 @@ def decode_audio(clip: MediaClip, sample_rate_hz: int) -> NDArray[np.float32]:
         for frame, time_s in _frames(container, stream, start, end):
             first = time_s if first is None else first
             pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
-        pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(None)] if first is not None else []
+        pieces += (
+            [piece.to_ndarray().mean(0) for piece in resampler.resample(None)] if first is not None else []
+        )
     samples = np.concatenate(pieces) if pieces else np.empty(0, np.float32)
     samples = _shift(samples, round(((first or 0.0) - start) * sample_rate_hz))
     if end is not None:

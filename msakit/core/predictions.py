@@ -1,4 +1,7 @@
-"""predictions.<split>.csv: every sample's label, prediction, probabilities and small diagnostics."""
+"""predictions.<split>.csv: every sample's label, prediction, probabilities and small diagnostics.
+
+What is too large for a table, such as attention maps, goes to diagnostics.<split>.npz for some samples.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from msakit.core.diagnostic_maps import write_maps
 from msakit.core.run import write_atomically
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from msakit.core.specs import DatasetSpec
 
 LARGEST_DIAGNOSTIC = 16
+NUM_MAPPED_SAMPLES = 32
 
 
 def write_predictions(path: Path, evaluation: Evaluation, answers: AnswerSet, dataset: DatasetSpec) -> None:
@@ -29,9 +34,7 @@ def write_predictions(path: Path, evaluation: Evaluation, answers: AnswerSet, da
     diagnostics of up to 16 numbers a sample.
     """
     diagnostics = {
-        name: samples
-        for name, samples in evaluation.diagnostics.items()
-        if samples and samples[0].size <= LARGEST_DIAGNOSTIC
+        name: samples for name, samples in evaluation.diagnostics.items() if _fits_a_table(samples)
     }
     names = dataset.labels if dataset.task == "classification" else answers.texts
     header = ["id", "label", "prediction"]
@@ -42,12 +45,29 @@ def write_predictions(path: Path, evaluation: Evaluation, answers: AnswerSet, da
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
     for index, sample in enumerate(evaluation.ids):
-        row: list[Any] = [sample, _shown(evaluation.labels[index], dataset), _shown(evaluation.values[index], dataset)]
+        row: list[Any] = [
+            sample,
+            _shown(evaluation.labels[index], dataset),
+            _shown(evaluation.values[index], dataset),
+        ]
         row += [evaluation.texts[index]] if evaluation.texts is not None else []
         row += _numbers(evaluation.probabilities[index]) if evaluation.probabilities is not None else []
         row += [number for samples in diagnostics.values() for number in _numbers(samples[index])]
         writer.writerow(row)
     write_atomically(path, lambda temporary: temporary.write_text(buffer.getvalue(), encoding="utf-8"))
+
+
+def write_large_diagnostics(path: Path, evaluation: Evaluation) -> None:
+    """Write what is no column of the table, of the first samples; no file if that is nothing."""
+    large = {name: samples for name, samples in evaluation.diagnostics.items() if not _fits_a_table(samples)}
+    if large:
+        chosen = range(min(NUM_MAPPED_SAMPLES, len(evaluation.ids)))
+        write_atomically(path, lambda temporary: write_maps(temporary, evaluation.ids, large, chosen))
+
+
+def _fits_a_table(samples: list[np.ndarray[Any, Any]]) -> bool:
+    """Whether a diagnostic is of one small shape for all samples; attention maps of short texts are not."""
+    return len({sample.shape for sample in samples}) == 1 and samples[0].size <= LARGEST_DIAGNOSTIC
 
 
 def _columns(name: str, sample: np.ndarray[Any, Any]) -> list[str]:

@@ -277,11 +277,10 @@ def _diagnostic_profile(name: str, table: Floats) -> Figure:
 
 
 def attention_maps(name: str, maps: Mapping[str, Floats], limit: int = 3) -> list[Figure]:
-    """Heat maps [L, T] of the first samples that have one."""
+    """Heat maps [L, T] of the first samples that have one, without the zeros that are padding."""
     figures = []
-    for sample, values in list(maps.items())[:limit]:
-        if values.ndim != 2 or not values.size:
-            continue
+    for sample, padded in [(name, values) for name, values in maps.items() if values.ndim == 2][:limit]:
+        values = padded[: _num_used(padded, axis=1), : _num_used(padded, axis=0)]
 
         def paint(axes: Axes, values: Floats = values) -> None:
             image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest")
@@ -293,3 +292,9 @@ def attention_maps(name: str, maps: Mapping[str, Floats], limit: int = 3) -> lis
             Figure(f"{name}: {sample}", f"{values.shape[0]} by {values.shape[1]} positions.", draw(paint))
         )
     return figures
+
+
+def _num_used(values: Floats, *, axis: int) -> int:
+    """Rows (or columns) up to the last that is not all zero; one at least."""
+    used = np.flatnonzero(np.any(values != 0, axis=axis))
+    return int(used[-1]) + 1 if used.size else 1

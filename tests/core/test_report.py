@@ -94,7 +94,7 @@ def page(regression: Path) -> Page:
     write_maps(
         regression / "diagnostics.test.npz",
         ["a", "b"],
-        {"attention": [np.ones((2, 3)), np.ones((4, 5))]},
+        {"attention": [np.ones((2, 3)), np.pad(np.ones((4, 5)), (0, 2))]},
         [0, 1],
     )
     return Page(
@@ -145,6 +145,7 @@ def test_every_drawing_is_there(page: Page) -> None:
         "attention: a",
         "attention: b",
     ]
+    assert "4 by 5 positions." in page.texts
 
 
 def test_the_worst_sample_is_the_one_without_a_prediction(page: Page) -> None:

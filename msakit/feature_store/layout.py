@@ -16,6 +16,7 @@ from msakit.feature_store.formats import STORE_FORMAT, STORE_VERSION, check_vers
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.h5")
+JOURNAL_NAME = re.compile(r"[0-9a-f]{32}\.wal")
 MAX_DOCUMENT_BYTES = 1 << 20
 
 

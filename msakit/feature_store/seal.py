@@ -34,7 +34,7 @@ from msakit.feature_store.hdf5 import open_safely
 from msakit.feature_store.hdf5_write import FileBuilder
 from msakit.feature_store.journal import Locking, Record, Scan, lock, scan_journal
 from msakit.feature_store.keys import KEY_BYTES
-from msakit.feature_store.layout import FeatureSetFolder, list_folder
+from msakit.feature_store.layout import JOURNAL_NAME, FeatureSetFolder, list_folder
 from msakit.feature_store.shard import ShardIndex, ShardRows, read_shard_group, write_shard_group
 
 
@@ -150,7 +150,7 @@ def adopt_orphans(
     """
     recovery = Recovery()
     for path in list_folder(wal_dir or folder.wal):
-        if path.suffix != ".wal":
+        if not JOURNAL_NAME.fullmatch(path.name):
             continue
         try:
             with _claimed(path, locking) as claimed:
@@ -174,8 +174,10 @@ def adopt_orphans(
 def quarantine(folder: FeatureSetFolder, path: Path) -> Path:
     """Put a damaged file aside; nothing is ever deleted because it is damaged."""
     with translated_errors(path):
-        folder.quarantine.mkdir(exist_ok=True)
-        target = folder.quarantine / path.name
+        inside = folder.path in path.parents
+        # Journals kept elsewhere may be on another file system, where a rename cannot reach from.
+        target = (folder.quarantine if inside else path.parent / "quarantine") / path.name
+        target.parent.mkdir(exist_ok=True)
         path.rename(target)
         fsync_directory(path.parent)
         return target

@@ -94,6 +94,7 @@ def validate_store(
             _count(result, catalogs[fingerprint])
             if deep:
                 _check_rows(store.path, catalogs[fingerprint], result)
+        result.num_bytes = store.path.stat().st_size
     else:
         for folder in StoreFolder(store.path).feature_sets():
             catalog = _FolderCheck(folder, result, deep=deep, repair=repair, progress=progress).run()

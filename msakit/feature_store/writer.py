@@ -75,7 +75,8 @@ class FeatureWriter:
         self._closed = False
         with translated_errors(folder.path):
             self._wal_dir.mkdir(parents=True, exist_ok=True)
-            remove_dead_temporaries(folder.tmp, STALE_TEMPORARY_S, time.time())
+            for place in {folder.tmp, self._wal_dir}:
+                remove_dead_temporaries(place, STALE_TEMPORARY_S, time.time())
             self.recovery: Recovery = adopt_orphans(
                 folder, feature_set, wal_dir=self._wal_dir, locking=options.locking
             )

@@ -185,6 +185,21 @@ def test_without_locks_the_owners_process_decides(tmp_path: Path) -> None:
     assert list((tmp_path / "s").rglob("*.wal")) == []
 
 
+def test_journals_kept_elsewhere_are_put_aside_there(tmp_path: Path) -> None:
+    from msakit.feature_store import WriterOptions
+
+    store = FeatureStore.create(tmp_path / "s")
+    local = tmp_path / "local" / AUDIO.fingerprint
+    local.mkdir(parents=True)
+    (local / f"{HEX}.wal").write_bytes(b"not a journal")
+    being_made = local / f"{HEX}.somehost.1.wal"
+    being_made.write_bytes(b"a writer is about to rename this")
+    with store.writer(AUDIO, WriterOptions(wal_dir=tmp_path / "local")) as writer:
+        assert writer.recovery.quarantined == [f"{HEX}.wal"]
+    assert [path.name for path in (local / "quarantine").iterdir()] == [f"{HEX}.wal"]
+    assert being_made.exists()
+
+
 def test_a_crash_between_commit_and_removal_doubles_nothing(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "s")
     path = leave_journal(store, ["a", "b"])

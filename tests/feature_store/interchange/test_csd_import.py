@@ -293,6 +293,6 @@ def _outcome(read, failure: type[Exception], path: Path) -> str:
 def test_a_reader_that_dies_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.csd"
     _plain(path).close()
-    limits = SandboxLimits(memory_bytes=1 << 20, cpu_s=5, wall_s=20, written_bytes=1 << 20)
+    limits = SandboxLimits(memory_bytes=1 << 20, cpu_s=20, wall_s=120, written_bytes=1 << 20)
     with pytest.raises(StoreError, match=r"a\.csd: (needs more memory|stopped its reader|is not a readable)"):
         run_sandboxed(CHILD, path, tmp_path, limits)

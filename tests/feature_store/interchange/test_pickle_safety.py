@@ -21,7 +21,7 @@ from msakit.feature_store.interchange.pickle_child import ADMITTED, decode_pickl
 from msakit.feature_store.interchange.sandbox import SandboxLimits, load_pickle
 
 CANARY = "canary"
-SMALL = SandboxLimits(memory_bytes=1 << 30, cpu_s=5, wall_s=20, written_bytes=1 << 24)
+SMALL = SandboxLimits(memory_bytes=1 << 30, cpu_s=20, wall_s=120, written_bytes=1 << 24)
 
 
 def _decode(payload: bytes) -> tuple[object, bytes]:
@@ -231,7 +231,7 @@ def test_an_endless_pickle_meets_the_clock(tmp_path: Path) -> None:
 def test_too_much_output_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "large.pkl"
     file.write_bytes(pickle.dumps({"a": np.zeros(1 << 18)}))
-    limits = SandboxLimits(memory_bytes=1 << 30, cpu_s=5, wall_s=20, written_bytes=1 << 16)
+    limits = SandboxLimits(memory_bytes=1 << 30, cpu_s=20, wall_s=120, written_bytes=1 << 16)
     with pytest.raises(StoreError, match="scratch folder is full"):
         load_pickle(file, tmp_path, limits)
 

@@ -42,7 +42,8 @@ class SpeechMaker:
         """Mono float32 samples in [-1, 1]; `strength` 0 is sincere, 1 the fullest ironic marker."""
         plain = self._synthesise(text)
         # PSOLA draws the noise of unvoiced stretches from Praat's own generator.
-        run(f"random_initializeWithSeedUnsafelyButPredictably ({rng.integers(2**31)})")
+        noise_seed = rng.spawn(1)[0].integers(2**31)
+        run(f"random_initializeWithSeedUnsafelyButPredictably ({noise_seed})")
         voiced = call(
             parselmouth.Sound(plain.astype(np.float64), self.sample_rate_hz),
             "Change gender",

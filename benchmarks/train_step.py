@@ -41,7 +41,10 @@ def make_pipeline(backbone: str, layout: str) -> Any:
     registry = load_registry(discover=False)
     content = {
         "dataset": {"name": "mosei", "features": WIDTHS},
-        "encoders": {"audio": {"name": "lstm", "hidden_size": 32}, "vision": {"name": "lstm", "hidden_size": 16}},
+        "encoders": {
+            "audio": {"name": "lstm", "hidden_size": 32},
+            "vision": {"name": "lstm", "hidden_size": 16},
+        },
         "fuser": "tgm",
         "injector": "pseudo4",
         "backbone": backbone,
@@ -121,7 +124,9 @@ def peak_memory(name: str, backbone: str, size: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--backbone", default="smollm2-135m")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
@@ -139,7 +144,9 @@ def main() -> None:
     evaluations = {name: [stepper.evaluate(batch) for batch in batches] for name, stepper in steppers.items()}
     rows = []
     for name in SYSTEMS:
-        ratios = [[r / t for r, t in zip(times["reference"][e], times[name][e], strict=True)] for e in range(2)]
+        ratios = [
+            [r / t for r, t in zip(times["reference"][e], times[name][e], strict=True)] for e in range(2)
+        ]
         seconds = [pair[0] for pair in evaluations[name]]
         reference_seconds = [pair[0] for pair in evaluations["reference"]]
         rows.append(
@@ -159,15 +166,26 @@ def main() -> None:
     report(rows, arguments)
 
 
+COLUMNS = {
+    "system": "system",
+    "train_samples_per_s": "train samples/s",
+    "train_ratio_first_epoch": "ratio, first epoch",
+    "train_ratio": "ratio",
+    "evaluation_samples_per_s": "evaluation samples/s",
+    "evaluation_ratio": "ratio",
+    "unreadable": "unreadable",
+    "peak_bytes": "peak memory (MB)",
+}
+
+
 def report(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
-    print(f"{arguments.backbone}, batch {arguments.batch_size}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"{'system':10} {'train/s':>8} {'ratio (1st epoch)':>18} {'ratio':>6} {'eval/s':>7} {'ratio':>6} {'unread':>7} {'peak MB':>8}")
+    print(f"{arguments.backbone}, batch {arguments.batch_size}, {torch.get_num_threads()} threads\n")
+    print("| " + " | ".join(COLUMNS.values()) + " |")
+    print("|---" * len(COLUMNS) + "|")
     for row in rows:
-        print(
-            f"{row['system']:10} {row['train_samples_per_s']:8.2f} {row['train_ratio_first_epoch']:18.2f} "
-            f"{row['train_ratio']:6.2f} {row['evaluation_samples_per_s']:7.2f} {row['evaluation_ratio']:6.2f} "
-            f"{row['unreadable']:7d} {row['peak_bytes'] / 1e6:8.0f}"
-        )
+        shown = {**row, "peak_bytes": round(row["peak_bytes"] / 1e6)}
+        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in (shown[key] for key in COLUMNS)]
+        print("| " + " | ".join(cells) + " |")
     if arguments.output:
         content = {"rows": rows, "settings": vars(arguments) | {"output": None}, **collect(seed=0, data={})}
         arguments.output.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

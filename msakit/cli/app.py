@@ -13,7 +13,8 @@ from msakit.cli.lazy import LazyGroup
 
 app = typer.Typer(
     cls=LazyGroup,
-    help="Teach a large language model to hear and see: multimodal sentiment analysis and emotion recognition.",
+    help="Teach a large language model to hear and see: multimodal sentiment analysis and emotion "
+    "recognition.",
     epilog="Start with: msakit quickstart",
     no_args_is_help=True,
     add_completion=True,
@@ -38,7 +39,13 @@ def main_options(
     ] = None,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error came from.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=lambda value: _show_version(wanted=value), is_eager=True, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda value: _show_version(wanted=value),
+            is_eager=True,
+            help="Show the version.",
+        ),
     ] = False,
 ) -> None:
     """Remember the options that stand before the command."""

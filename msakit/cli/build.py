@@ -30,20 +30,27 @@ DEFAULT_ENCODERS = {"needs_summary": "lstm", "needs_sequence": "bilstm"}
 GIGABYTE = 1024**3
 
 
-@app.command(epilog="Example: msakit build --fuser tgm --injector pseudo6 --backbone qwen-1.8b --dataset mosei")
+@app.command(
+    epilog="Example: msakit build --fuser tgm --injector pseudo6 --backbone qwen-1.8b --dataset mosei"
+)
 def build(
     *,
-    recipe: Annotated[str | None, typer.Option(help="Start from a paper's settings (see components list recipe).")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Start from a paper's settings (see components list recipe).")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Task, labels, prompts and feature widths.")] = None,
     encoder: Annotated[
-        list[str] | None, typer.Option(help="An encoder for all modalities, or MODALITY=NAME; may be repeated.")
+        list[str] | None,
+        typer.Option(help="An encoder for all modalities, or MODALITY=NAME; may be repeated."),
     ] = None,
     fuser: Annotated[str | None, typer.Option(help="How text and modalities are fused.")] = None,
     injector: Annotated[str | None, typer.Option(help="How fused tokens become pseudo tokens.")] = None,
     backbone: Annotated[str | None, typer.Option(help="A backbone's name, hf:ORG/NAME, or a folder.")] = None,
     assignments: Overrides = None,
     store: Annotated[Path | None, typer.Option(help="Take the feature widths from this store.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the complete pipeline file here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the complete pipeline file here.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output file.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +75,9 @@ def build(
         say(f"Wrote {output}. Train it with: msakit train {output} --store STORE")
 
 
-def assemble(registry: Registry, recipe: str | None, names: dict[str, str], encoders: list[str]) -> dict[str, Any]:
+def assemble(
+    registry: Registry, recipe: str | None, names: dict[str, str], encoders: list[str]
+) -> dict[str, Any]:
     """The content of a pipeline file from what was named; what was not gets a default.
 
     Raises:
@@ -107,7 +116,9 @@ def _encoders(registry: Registry, content: dict[str, Any], given: list[str]) -> 
     return {name: named.get(name, shared[-1]) for name in modalities}
 
 
-def measure(resolved: ResolvedPipeline, registry: Registry, store: Path | None) -> tuple[BackboneFacts, Adapter]:
+def measure(
+    resolved: ResolvedPipeline, registry: Registry, store: Path | None
+) -> tuple[BackboneFacts, Adapter]:
     """Sizes of the backbone and a weightless adapter."""
     from msakit.core.builder import build_adapter, measure_backbone
 
@@ -127,12 +138,20 @@ def describe(resolved: ResolvedPipeline, adapter: Adapter, facts: BackboneFacts)
     components = {f"encoders.{name}": part for name, part in resolved.encoders.items()}
     components |= {"fuser": resolved.fuser, "injector": resolved.injector}
     rows = [
-        {"part": key, "component": part.spec.full_name, "trainable": counts[key], "source": part.spec.source.paper or ""}
+        {
+            "part": key,
+            "component": part.spec.full_name,
+            "trainable": counts[key],
+            "source": part.spec.source.paper or "",
+        }
         for key, part in components.items()
     ]
     backbone = resolved.backbone_spec
     origin = str(backbone.weights.get("repository", backbone.name))
-    return [*rows, {"part": "backbone", "component": backbone.name, "trainable": facts.num_trainable, "source": origin}]
+    return [
+        *rows,
+        {"part": "backbone", "component": backbone.name, "trainable": facts.num_trainable, "source": origin},
+    ]
 
 
 def totals(adapter: Adapter, facts: BackboneFacts) -> dict[str, Any]:
@@ -148,7 +167,9 @@ def totals(adapter: Adapter, facts: BackboneFacts) -> dict[str, Any]:
     }
 
 
-def _show(resolved: ResolvedPipeline, adapter: Adapter, facts: BackboneFacts, rows: list[dict[str, Any]]) -> None:
+def _show(
+    resolved: ResolvedPipeline, adapter: Adapter, facts: BackboneFacts, rows: list[dict[str, Any]]
+) -> None:
     print_table(
         f"{resolved.dataset.name} ({resolved.dataset.task})",
         ("part", "component", "trainable", "source"),

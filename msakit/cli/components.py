@@ -67,7 +67,9 @@ def show(
     registry = options.registry()
     found = [description for description in _descriptions(registry, name) if description]
     if not found:
-        raise UnknownNameError("name", name, (row["name"] for row in _rows(registry)), command="msakit components list")
+        raise UnknownNameError(
+            "name", name, (row["name"] for row in _rows(registry)), command="msakit components list"
+        )
     if as_json:
         print_json(found if len(found) > 1 else found[0])
         return
@@ -82,12 +84,16 @@ def show(
 def _descriptions(registry: Registry, name: str) -> list[dict[str, Any]]:
     found = [_component(registry, spec) for spec in registry.components() if spec.match(name) is not None]
     described: list[list[BackboneSpec] | list[DatasetSpec] | list[RecipeSpec]] = [
-        registry.backbones(), registry.datasets(), registry.recipes(),
+        registry.backbones(),
+        registry.datasets(),
+        registry.recipes(),
     ]
     for kind, specs in zip(("backbone", "dataset", "recipe"), described, strict=True):
         for spec in specs:
             if spec.name == name:
-                fields = {field: getattr(spec, field) for field in spec.__dataclass_fields__ if field != "name"}
+                fields = {
+                    field: getattr(spec, field) for field in spec.__dataclass_fields__ if field != "name"
+                }
                 found.append({"kind": kind, "name": name, **fields})
     return found
 

@@ -26,7 +26,9 @@ def evaluate(
     store: Annotated[Path | None, typer.Option(help="Another store than the run was trained on.")] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="Take a modality away (text included): MODALITY, or MODALITY=absent|mean|shuffled."),
+        typer.Option(
+            help="Take a modality away (text included): MODALITY, or MODALITY=absent|mean|shuffled."
+        ),
     ] = None,
     decode: Annotated[str | None, typer.Option(help="score or generate, instead of the run's own.")] = None,
     as_json: AsJson = False,

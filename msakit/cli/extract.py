@@ -26,7 +26,7 @@ _SHOWN = 20
 
 
 @app.command(epilog=_EXAMPLE)
-def extract(  # noqa: PLR0913 - one argument an option
+def extract(
     manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines; columns: docs/extraction.md.")],
     *,
     store: Annotated[Path, typer.Option(help="Folder of the store; made when absent.")],

@@ -45,7 +45,8 @@ def load_command(name: str) -> Any:
         try:
             application = entry.load()
         except Exception as error:
-            msg = f"The command '{name}' of {entry.dist.name if entry.dist else 'a plugin'} cannot be loaded: {error}"
+            owner = entry.dist.name if entry.dist else "a plugin"
+            msg = f"The command '{name}' of {owner} cannot be loaded: {error}"
             raise PluginError(msg) from error
     command = typer.main.get_command(application)
     command.name = name

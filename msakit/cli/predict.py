@@ -22,16 +22,23 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(epilog='Example: msakit predict runs/quickstart/multimodal examples/clips/*.mp4 --text "what a film"')
+@app.command(
+    epilog='Example: msakit predict runs/quickstart/multimodal examples/clips/*.mp4 --text "what a film"'
+)
 def predict(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     clips: Annotated[list[Path] | None, typer.Argument(help="Media files (video, or audio alone).")] = None,
     *,
     text: Annotated[
-        list[str] | None, typer.Option(help="What is said: once for each file in turn, or once for all of them.")
+        list[str] | None,
+        typer.Option(help="What is said: once for each file in turn, or once for all of them."),
     ] = None,
-    ids: Annotated[list[str] | None, typer.Option("--id", help="A stored sample instead of a file; may be repeated.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Where stored samples are; default: the run's store.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", help="A stored sample instead of a file; may be repeated.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Where stored samples are; default: the run's store.")
+    ] = None,
     decode: Annotated[str | None, typer.Option(help="score or generate, instead of the run's own.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +46,9 @@ def predict(
     from msakit.core.workflow import load_run, with_decoding
 
     if bool(clips or text) == bool(ids):
-        raise InputError("Nothing to predict, or two things at once.", hint="Give media files and --text, or --id.")
+        raise InputError(
+            "Nothing to predict, or two things at once.", hint="Give media files and --text, or --id."
+        )
     registry = options.registry()
     trained = with_decoding(load_run(run, registry), decode)
     batches = _stored(trained, ids, store) if ids else _media(trained, registry, clips or [], text or [])
@@ -66,7 +75,9 @@ def _media(trained: TrainedRun, registry: Registry, clips: list[Path], texts: li
     if not clips:
         return [text_batch(text, trained.run.widths()) for text in texts]
     if len(texts) not in (0, 1, len(clips)):
-        raise InputError(f"{len(texts)} texts for {len(clips)} files.", hint="Give --text once, or once for each file.")
+        raise InputError(
+            f"{len(texts)} texts for {len(clips)} files.", hint="Give --text once, or once for each file."
+        )
     spoken = texts * len(clips) if len(texts) == 1 else texts or [""] * len(clips)
     reader = MediaReader(trained, registry)
     batches = []

@@ -36,7 +36,9 @@ def quickstart(
     study_file: Annotated[
         Path, typer.Option("--study", help="What to train; default: the shipped study.")
     ] = DATA / "quickstart.yaml",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs go.")] = Path("runs/quickstart"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs go.")] = Path(
+        "runs/quickstart"
+    ),
     seeds: Annotated[int, typer.Option(min=1, help="Train every system so often.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -55,9 +57,7 @@ def quickstart(
     if not as_json:
         say(ABOUT + "\n")
     study.run(registry, watch)
-    print_study(
-        study, study.results(registry, "test"), METRICS, baselines=_baselines(study), as_json=as_json
-    )
+    print_study(study, study.results(registry, "test"), METRICS, baselines=_baselines(study), as_json=as_json)
     if not as_json:
         _say_what_next(study, time.monotonic() - started)
 
@@ -81,7 +81,9 @@ def _say_what_next(study: Study, seconds: float) -> None:
     from msakit.core.report import write_report
 
     run = _first_run(study)
-    say(f"\nTest split; done in {seconds / 60:.1f} minutes. Every prediction is in {run}/predictions.test.csv")
+    say(
+        f"\nTest split; done in {seconds / 60:.1f} minutes. Every prediction is in {run}/predictions.test.csv"
+    )
     try:
         say(f"Report: {write_report(run, run / 'report.html')}")
     except MissingExtraError as error:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set one key, such as training.epochs=5; may be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set one key, such as training.epochs=5; may be repeated."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         app.command(name, epilog=f"Example: msakit store {example}")(command)
 
 
-def import_command(  # noqa: PLR0913 - one argument an option
+def import_command(
     files: given.Files = None,
     *,
     store: given.Store,

@@ -54,7 +54,7 @@ def merge_command(
     _print_copy(target, report, dry_run=dry_run, as_json=as_json)
 
 
-def select_command(  # noqa: PLR0913 - one argument an option
+def select_command(
     store: Annotated[Path, typer.Argument(help="Store to copy from: a folder or a single .h5 file.")],
     target: Annotated[Path, typer.Argument(help="New store to write.")],
     *,

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(epilog="Example: msakit sweep examples/studies/injector.yaml --store msakit/data/demo.h5 --dry-run")
+@app.command(
+    epilog="Example: msakit sweep examples/studies/injector.yaml --store msakit/data/demo.h5 --dry-run"
+)
 def sweep(
     study: Annotated[Path, typer.Argument(help="A study file: a pipeline with systems or a grid.")],
     *,
     store: Annotated[Path, typer.Option(help="The feature store.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: runs/ and the file's name.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: runs/ and the file's name.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +45,9 @@ def sweep(
     registry = options.registry()
     if dry_run:
         cells = planned.cells(registry)
-        rows = [(c.system, str(c.seed), "finished" if c.is_finished else "to do", str(c.folder)) for c in cells]
+        rows = [
+            (c.system, str(c.seed), "finished" if c.is_finished else "to do", str(c.folder)) for c in cells
+        ]
         print_table("", ("system", "seed", "state", "folder"), rows)
         return
     planned.run(registry, watch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.results import print_run
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
-from msakit.cli.watching import ProgressBar
+from msakit.cli.watching import training_progress
 from msakit.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -20,21 +21,26 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(epilog="Example: msakit train pipeline.yaml --store features/ --output runs/first --set training.epochs=5")
+@app.command(
+    epilog="Example: msakit train pipeline.yaml --store features/ --output runs/first --set training.epochs=5"
+)
 def train(
     pipeline: Annotated[Path, typer.Argument(help="A pipeline file, as `msakit build -o` writes it.")],
     *,
     store: Annotated[Path, typer.Option(help="The feature store: a folder or a single .h5 file.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run directory; default: runs/ and the file's name.")
+        Path | None,
+        typer.Option("--output", "-o", help="The run directory; default: runs/ and the file's name."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Train so many runs, seeds 1111, 2222, ...; one folder each.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Train so many runs, seeds 1111, 2222, ...; one folder each.")
+    ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     assignments: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a pipeline; the best checkpoint on the validation split is kept and evaluated."""
-    from msakit.core.config import parse_pipeline, override
+    from msakit.core.config import override, parse_pipeline
     from msakit.core.resolution import resolve
     from msakit.core.workflow import TrainingPlan, train_run
     from msakit.core.yaml_files import read_yaml
@@ -46,7 +52,9 @@ def train(
     for seed, run_folder in seeded_folders(folder, seeds):
         seeded = content if seed is None else override(content, [("training.seed", seed)])
         resolved = resolve(parse_pipeline(seeded, str(pipeline)), registry, source=str(pipeline))
-        plan = TrainingPlan(resolved, store, run_folder, resume=resume and (run_folder / "pipeline.yaml").exists())
+        plan = TrainingPlan(
+            resolved, store, run_folder, resume=resume and (run_folder / "pipeline.yaml").exists()
+        )
         trained = train_run(plan, registry, observers=observers_for(resolved, run_folder), backbone=backbone)
         if resolved.backbone.settings.model_dump().get("adaptation") == "frozen":
             backbone = trained.pipeline.backbone
@@ -67,9 +75,7 @@ def observers_for(resolved: ResolvedPipeline, folder: Path, title: str | None = 
     from msakit.core.tracking import TensorBoard
 
     metric = validation_metric(resolved.dataset.metrics)
-    observers: list[Observer] = [ProgressBar(title or f"Training {folder.name}", metric.name)]
-    try:
+    observers: list[Observer] = [training_progress(title or f"Training {folder.name}", metric.name)]
+    with contextlib.suppress(MissingExtraError):
         observers.append(TensorBoard(folder / "tensorboard"))
-    except MissingExtraError:
-        pass
     return observers

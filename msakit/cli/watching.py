@@ -1,19 +1,27 @@
-"""A training's progress bar."""
+"""A training's progress, on a terminal as a bar, elsewhere as lines."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from msakit.cli.render import number, progress_bar
+from msakit.cli.render import number, progress_bar, say, talk_console
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
 
 SMOOTHING = 0.95
+LINE_SECONDS = 20
+
+
+def training_progress(title: str, metric: str) -> ProgressBar | ProgressLines:
+    """What watches a training (an `Observer`): a bar on a terminal, lines in a log."""
+    watcher = ProgressBar if talk_console().is_terminal else ProgressLines
+    return watcher(title, metric)
 
 
 class ProgressBar:
-    """Shows steps, a smoothed loss and the last validation on stderr (an `Observer`).
+    """Shows steps, a smoothed loss and the last validation.
 
     Args:
         title: What is being trained.
@@ -25,7 +33,7 @@ class ProgressBar:
         self._metric = metric
         self._loss: float | None = None
         self._validation = ""
-        self._bar: Progress = progress_bar()
+        self._bar = progress_bar()
         self._task: TaskID | None = None
         self._reading: TaskID | None = None
 
@@ -61,3 +69,44 @@ class ProgressBar:
         if self._task is not None:
             note = f"loss {self._loss:.3f}  {self._validation}" if self._loss is not None else ""
             self._bar.update(self._task, advance=advance, note=note)
+
+
+class ProgressLines:
+    """Says now and then how far it is, and how every validation went.
+
+    Args:
+        title: What is being trained.
+        metric: The validation metric to tell.
+    """
+
+    def __init__(self, title: str, metric: str) -> None:
+        self._title = title
+        self._metric = metric
+        self._num_steps = 0
+        self._last = time.monotonic()
+
+    def on_prepare(self, *, done: int, total: int) -> None:
+        """Tell how much of the prompts has been read."""
+        self._tell(f"Reading prompts: {done} of {total}")
+
+    def on_start(self, *, num_steps: int, first_step: int) -> None:
+        """Remember how far it is to go."""
+        self._num_steps = num_steps
+
+    def on_step(self, record: dict[str, Any]) -> None:
+        """Tell where it is."""
+        self._tell(f"{self._title}: step {record['step']} of {self._num_steps}, loss {record['loss']:.3f}")
+
+    def on_epoch(self, record: dict[str, Any], *, is_best: bool) -> None:
+        """Tell the validation metric."""
+        best = ", the best so far" if is_best else ""
+        value = number(record.get(self._metric))
+        say(f"{self._title}: epoch {record['epoch'] + 1}, {self._metric} {value}{best}")
+
+    def on_end(self) -> None:
+        """Nothing is left open."""
+
+    def _tell(self, message: str) -> None:
+        if time.monotonic() - self._last >= LINE_SECONDS:
+            self._last = time.monotonic()
+            say(message)

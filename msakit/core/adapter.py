@@ -84,6 +84,12 @@ class Adapter(nn.Module):
         """The modalities it encodes."""
         return tuple(self.encoders)
 
+    def fit_scaler(self, modality: str, mean: Tensor, deviation: Tensor) -> None:
+        """Scale a modality's features by the statistics [D] of the training split from now on."""
+        scaler = self.scalers[modality]
+        assert isinstance(scaler, Scaler)
+        scaler.fit(mean, deviation)
+
     def forward(self, text: Sequence, modalities: Mapping[str, Sequence]) -> Injection:
         """Text [B, L, H] and features [B, T, D] to pseudo tokens [B, K, H]."""
         dtype = next((p.dtype for p in self.parameters()), torch.float32)

@@ -68,7 +68,9 @@ def build_adapter(
 def _width(modality: str, widths: Mapping[str, int]) -> int:
     if modality not in widths:
         known = ", ".join(widths) or "none"
-        problem = f"no feature width is known for this modality (known: {known}); set dataset.features.{modality}"
+        problem = (
+            f"no feature width is known for this modality (known: {known}); set dataset.features.{modality}"
+        )
         raise ConfigError("the pipeline", [(f"encoders.{modality}", problem)])
     return widths[modality]
 
@@ -88,7 +90,11 @@ def load_backbone(resolved: ResolvedPipeline, registry: Registry) -> Backbone:
 
 
 def build_pipeline(
-    resolved: ResolvedPipeline, registry: Registry, *, widths: Mapping[str, int], backbone: Backbone | None = None
+    resolved: ResolvedPipeline,
+    registry: Registry,
+    *,
+    widths: Mapping[str, int],
+    backbone: Backbone | None = None,
 ) -> Pipeline:
     """The whole pipeline, ready to train; the adapter's weights are drawn from torch's generator.
 

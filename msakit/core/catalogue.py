@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -117,6 +118,18 @@ class _File(_Entry):
     datasets: list[_Dataset] = []
     recipes: list[_Recipe] = []
     published: list[_Published] = []
+
+
+def parse_dataset(content: Mapping[str, Any]) -> DatasetSpec:
+    """Validate a dataset's description.
+
+    Raises:
+        ConfigError: Lists every problem.
+    """
+    try:
+        return _Dataset.model_validate(content).spec()
+    except ValidationError as error:
+        raise ConfigError("dataset", problems_of(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ class AnswerConfig(_Strict):
 
     decode: Literal["score", "generate"] = Field(
         "score",
-        description="score: exact probabilities of all admissible answers. generate: greedy text, as published",
+        description="score: exact probabilities of all admissible answers. generate: greedy text, "
+        "as published",
     )
     reduction: Literal["median", "mean", "mode"] = Field(
         "median", description="regression only: which point of the answer distribution is the prediction"
@@ -102,7 +103,9 @@ class TrainingConfig(_Strict):
     batch_size: int = Field(16, gt=0)
     evaluation_batch_size: int = Field(32, gt=0)
     learning_rate: float = Field(5e-4, gt=0)
-    lora_learning_rate: float | None = Field(None, gt=0, description="for LoRA weights; default: learning_rate")
+    lora_learning_rate: float | None = Field(
+        None, gt=0, description="for LoRA weights; default: learning_rate"
+    )
     weight_decay: float = Field(0.01, ge=0)
     epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon; the papers use 1e-4")
     horizon_epochs: int | None = Field(None, gt=0, description="where the cosine ends; default: epochs")

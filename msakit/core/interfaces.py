@@ -134,9 +134,7 @@ class Backbone(Protocol):
         """Last-layer state [B, H] after the last token of each row (start ids included), without gradient."""
         ...
 
-    def prepare(
-        self, before: Seq[Seq[int]], on_batch: Callable[[int, int], None] | None = None
-    ) -> None:
+    def prepare(self, before: Seq[Seq[int]], on_batch: Callable[[int, int], None] | None = None) -> None:
         """Compute, once and ahead of a run, what stands before the pseudo tokens; may do nothing.
 
         `on_batch` is told how many prompts are done, of how many.
@@ -148,7 +146,7 @@ class Backbone(Protocol):
         ...
 
     def answer_scores(self, prompt: Prompt, trie: AnswerTrie) -> Tensor:
-        """log p of every admissible answer given the prompt, [B, A], float32."""
+        """Log p of every admissible answer given the prompt, [B, A], float32."""
         ...
 
     def generate(self, prompt: Prompt, max_new_tokens: int) -> list[list[int]]:

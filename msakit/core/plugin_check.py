@@ -30,10 +30,11 @@ def check_registry(registry: Registry) -> list[str]:
 
 def _plugin_problems(registry: Registry) -> Iterator[str]:
     for report in registry.manager.reports:
+        plugin = f"plugin {report.name} ({report.distribution})"
         if report.error:
-            yield f"plugin {report.name} ({report.distribution}): {report.error.strip().splitlines()[-1]}"
+            yield f"{plugin}: {report.error.strip().splitlines()[-1]}"
         if report.imported:
-            yield f"plugin {report.name} ({report.distribution}): imports {', '.join(report.imported)} at load time"
+            yield f"{plugin}: imports {', '.join(report.imported)} at load time"
 
 
 def _component_problems(registry: Registry) -> Iterator[str]:

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ class PluginManager:
         self._manager.add_hookspecs(Hooks)
         self.reports: list[PluginReport] = []
         for path in files:
-            self._register(str(path), FILE, lambda path=path: _module_from(path))
+            self._register(str(path), FILE, partial(_module_from, path))
         if discover:
             for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
                 if _allowed(entry.name):
@@ -76,7 +77,7 @@ class PluginManager:
             self._check_hook_names(name)
         except InputError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's module raises must not stop the others
+        except Exception as error:
             if distribution == FILE:
                 msg = f"--plugin {name} cannot be loaded: {type(error).__name__}: {error}"
                 raise PluginError(msg) from error
@@ -136,7 +137,9 @@ class PluginManager:
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
             except Exception as error:  # noqa: BLE001 - a tracker's failure must not cost a finished run
-                failures.append(f"plugin {implementation.plugin_name}: {hook}: {type(error).__name__}: {error}")
+                failures.append(
+                    f"plugin {implementation.plugin_name}: {hook}: {type(error).__name__}: {error}"
+                )
         return failures
 
 

@@ -71,9 +71,7 @@ class MediaReader:
         return Batch(
             ids=[clip.clip_id for clip in clips],
             texts=[clip.text or None for clip in clips],
-            modalities={
-                name: pad(arrays, self._extractors[name].width) for name, arrays in columns.items()
-            },
+            modalities={name: pad(arrays, self._extractors[name].width) for name, arrays in columns.items()},
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from msakit.core.catalogue import parse_dataset
 from msakit.core.errors import ConfigError, InputError, UnknownNameError
 from msakit.core.specs import BackboneSpec, DatasetSpec, Finding, Kind
 from msakit.core.yaml_files import problems_of
@@ -124,7 +125,11 @@ def resolve_backbone(name: str, registry: Registry) -> BackboneSpec:
     config_file = folder / "config.json"
     if config_file.is_file():
         architecture = json.loads(config_file.read_text(encoding="utf-8"))
-        return BackboneSpec(name=name, weights={"source": "hub", "repository": str(folder.resolve())}, architecture=architecture)
+        return BackboneSpec(
+            name=name,
+            weights={"source": "hub", "repository": str(folder.resolve())},
+            architecture=architecture,
+        )
     if folder.is_dir():
         msg = f"backbone '{name}': the folder has no config.json, so it is not a transformers checkpoint."
         raise InputError(msg)
@@ -137,13 +142,9 @@ def resolve_backbone(name: str, registry: Registry) -> BackboneSpec:
 
 def resolve_dataset(choice: DatasetChoice, registry: Registry) -> DatasetSpec:
     """The dataset of that name with the pipeline's overrides; a new name must describe itself."""
-    allowed = {field.name for field in fields(DatasetSpec)} - {"name", "source"}
-    if unknown := [(key, "unknown key") for key in choice.settings if key not in allowed]:
-        raise ConfigError("dataset", unknown)
-    overrides = {key: tuple(v) if isinstance(v, list) else v for key, v in choice.settings.items()}
-    described = {"task", "language", "metrics", "prompts"} <= overrides.keys()
-    base = DatasetSpec(choice.name, **overrides) if described else registry.dataset(choice.name)
-    dataset = replace(base, **overrides)
+    described = {"task", "language", "metrics", "prompts"} <= choice.settings.keys()
+    base = {} if described else _as_dict(registry.dataset(choice.name))
+    dataset = parse_dataset({**base, **choice.settings, "name": choice.name})
     if dataset.task == "regression" and dataset.label_range is None:
         raise ConfigError("dataset", [("label_range", "a regression dataset needs one, such as [-3, 3]")])
     if dataset.task == "classification" and len(dataset.labels) < 2:
@@ -151,8 +152,13 @@ def resolve_dataset(choice: DatasetChoice, registry: Registry) -> DatasetSpec:
     return dataset
 
 
-def _dataset_as_yaml(dataset: DatasetSpec) -> dict[str, Any]:
+def _as_dict(dataset: DatasetSpec) -> dict[str, Any]:
     content = {field.name: getattr(dataset, field.name) for field in fields(DatasetSpec)}
+    return {**content, "source": asdict(dataset.source)}
+
+
+def _dataset_as_yaml(dataset: DatasetSpec) -> dict[str, Any]:
+    content = _as_dict(dataset)
     content.pop("source")
     content["features"] = dict(dataset.features)
     content["prompts"] = dict(dataset.prompts)
@@ -185,7 +191,10 @@ def _own_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Fi
                 )
     yields = "tokens" if "gives_tokens" in fuser.capabilities else "none"
     injector = resolved.injector.spec
-    if {"needs_tokens", "needs_none"} & injector.capabilities and f"needs_{yields}" not in injector.capabilities:
+    if {
+        "needs_tokens",
+        "needs_none",
+    } & injector.capabilities and f"needs_{yields}" not in injector.capabilities:
         fitting = [s.short for s in registry.components(Kind.INJECTOR) if f"needs_{yields}" in s.capabilities]
         yield Finding(
             "injector",
@@ -196,6 +205,7 @@ def _own_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Fi
         if resolved.dataset.features and modality not in resolved.dataset.features:
             known = ", ".join(resolved.dataset.features)
             yield Finding(
-                f"encoders.{modality}", f"the dataset '{resolved.dataset.name}' has no such modality.",
+                f"encoders.{modality}",
+                f"the dataset '{resolved.dataset.name}' has no such modality.",
                 f"It has: {known}.",
             )

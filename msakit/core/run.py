@@ -55,7 +55,9 @@ class Run:
                 raise InputError(f"{folder} already holds a run.", hint=hint)
             if run.pipeline_file.read_text(encoding="utf-8") != text:
                 hint = "Resume with the settings it began with, or start a new run with --output."
-                raise InputError(f"{run.pipeline_file} is another pipeline than the one to resume.", hint=hint)
+                raise InputError(
+                    f"{run.pipeline_file} is another pipeline than the one to resume.", hint=hint
+                )
         else:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(run.pipeline_file, lambda path: path.write_text(text, encoding="utf-8"))
@@ -151,7 +153,9 @@ class Run:
 
         self.adapter_folder.mkdir(exist_ok=True)
         metadata = {"format": ADAPTER_FORMAT, "version": ADAPTER_VERSION}
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in pipeline.adapter_state().items()}
+        state = {
+            name: tensor.detach().cpu().contiguous() for name, tensor in pipeline.adapter_state().items()
+        }
         write_atomically(self.adapter_file, lambda path: save_file(state, path, metadata))
         pipeline.backbone.save_adaptation(self.adapter_folder / "lora")
 

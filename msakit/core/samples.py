@@ -84,13 +84,15 @@ class Samples:
             held = ", ".join(store.datasets()) or "none"
             raise DataError(
                 f"{store_path} has no dataset '{name}' (it has: {held}).",
-                hint=f"Import it with `msakit store import ... --dataset {name}`, or set dataset in the pipeline.",
+                hint=f"Import it with `msakit store import ... --dataset {name}`, "
+                "or set dataset in the pipeline.",
             )
         table = store.table(name)
         if missing := [modality for modality in resolved.encoders if modality not in table.features]:
             held = ", ".join(table.features) or "none"
             raise DataError(
-                f"The dataset '{name}' in {store_path} has no features for {', '.join(missing)} (it has: {held}).",
+                f"The dataset '{name}' in {store_path} has no features for {', '.join(missing)} "
+                f"(it has: {held}).",
                 hint="Extract or import them, or take the modality out of the pipeline's encoders.",
             )
         readers = {modality: store.reader(table, modality) for modality in resolved.encoders}
@@ -242,7 +244,7 @@ class Samples:
 
     def _without_nonfinite(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
         if self._features.nonfinite == "zero":
-            return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+            return np.where(np.isfinite(values), values, values.dtype.type(0))
         bad = rows[~np.isfinite(values).all(axis=(1, 2))]
         count = int((~np.isfinite(values)).sum())
         raise DataError(

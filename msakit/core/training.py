@@ -112,7 +112,9 @@ class Trainer:
         trainable = self.pipeline.trainable_parameters()
         if not trainable:
             msg = "The pipeline has nothing to train: no adapter, and a frozen backbone."
-            raise MsakitError(msg, hint="Evaluate it as it is, or choose a fuser or backbone.adaptation: lora.")
+            raise MsakitError(
+                msg, hint="Evaluate it as it is, or choose a fuser or backbone.adaptation: lora."
+            )
         rates = {"adapter": self.settings.learning_rate, "backbone": self.settings.lora_learning_rate}
         groups = []
         for part, rate in rates.items():
@@ -124,7 +126,7 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         """Optimiser steps an epoch, on each process."""
         batches = math.ceil(len(self._train_rows) / self.settings.batch_size)
-        return math.ceil(batches / self._accelerator.num_processes)
+        return math.ceil(batches / int(self._accelerator.num_processes))
 
     @property
     def _horizon_steps(self) -> int:
@@ -206,9 +208,7 @@ class Trainer:
 
     def _validate(self) -> None:
         started = time.perf_counter()
-        result = evaluate(
-            self.pipeline, self.samples, self._valid_rows, self.settings.evaluation_batch_size
-        )
+        result = evaluate(self.pipeline, self.samples, self._valid_rows, self.settings.evaluation_batch_size)
         self.progress.seconds += time.perf_counter() - started
         metrics = result.metrics(self.samples.dataset)
         if self.metric.name not in metrics:

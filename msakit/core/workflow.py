@@ -98,8 +98,15 @@ def train_run(
     run.load_adapter(pipeline)
     trained = TrainedRun(run, resolved, pipeline)
     facts = {
-        "timing": {"train_s": progress.seconds, "samples_per_s": progress.samples / max(progress.seconds, 1e-9)},
-        "training": {"best_epoch": progress.best_epoch, "epochs": progress.epoch, "stopped": progress.stopped},
+        "timing": {
+            "train_s": progress.seconds,
+            "samples_per_s": progress.samples / max(progress.seconds, 1e-9),
+        },
+        "training": {
+            "best_epoch": progress.best_epoch,
+            "epochs": progress.epoch,
+            "stopped": progress.stopped,
+        },
         "parameters": _count(pipeline, resolved, registry),
     }
     evaluate_run(trained, samples, plan.evaluate_on, facts=facts)
@@ -154,7 +161,9 @@ def evaluate_run(
     file = "ablations.json" if ablations else "metrics.json"
     content = {**_header(resolved), **run.read_json(file), **(facts or {})}
     content["splits"] = {**content.get("splits", {}), **results}
-    content["warnings"] = [w for w in content.get("warnings", []) if w.partition(":")[0] not in results] + warnings
+    content["warnings"] = [
+        w for w in content.get("warnings", []) if w.partition(":")[0] not in results
+    ] + warnings
     if not ablations:
         content["baselines"] = {**content.get("baselines", {}), **_baselines(samples, splits, resolved)}
     run.write_json(file, content)
@@ -233,7 +242,9 @@ def _baselines(samples: Samples, splits: Iterable[str], resolved: ResolvedPipeli
     train = samples.labels(samples.rows("train"))
     names = dataset.labels or None
     return {
-        split: baseline_metrics(dataset.metrics, train, samples.labels(samples.rows(split)), label_names=names)
+        split: baseline_metrics(
+            dataset.metrics, train, samples.labels(samples.rows(split)), label_names=names
+        )
         for split in splits
     }
 
@@ -246,10 +257,10 @@ def _tell(observers: Iterable[Observer], done: int, total: int) -> None:
 def _fit_scalers(pipeline: Pipeline, samples: Samples, resolved: ResolvedPipeline) -> None:
     if resolved.config.features.normalise == "none":
         return
-    for name, scaler in pipeline.adapter.scalers.items():
-        statistics = samples.statistics(name)
-        device = pipeline.device
-        scaler.fit(torch.from_numpy(statistics.mean).to(device), torch.from_numpy(statistics.deviation).to(device))
+    for name in pipeline.adapter.modalities:
+        found = samples.statistics(name)
+        mean, deviation = torch.from_numpy(found.mean), torch.from_numpy(found.deviation)
+        pipeline.adapter.fit_scaler(name, mean.to(pipeline.device), deviation.to(pipeline.device))
 
 
 def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -> dict[str, int]:

@@ -30,7 +30,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         msg = f"{path} cannot be read: {error}"
         raise InputError(msg) from error
     try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader either way
+        content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(str(path), [("", f"not YAML: {error}")]) from error
     if content is None:
@@ -47,7 +47,7 @@ def parse_value(text: str) -> Any:
         ConfigError: The text is not YAML.
     """
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError("--set", [(text, f"not YAML: {error}")]) from error
     if isinstance(value, str):

@@ -44,7 +44,9 @@ def trained(tmp_path_factory):
     return folder / "run", store
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["components", "list"], ["components", "show", "tgm"], ["build", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["components", "list"], ["components", "show", "tgm"], ["build", "--help"]]
+)
 def test_light_commands_import_nothing_heavy(arguments):
     program = (
         "import sys\nfrom msakit.cli.app import app\n"
@@ -68,7 +70,8 @@ def test_build_writes_a_complete_pipeline_and_exact_counts(tmp_path):
     file = tmp_path / "pipeline.yaml"
     code, stdout, _ = run(
         "build", "--fuser", "tgm", "--injector", "pseudo4", "--backbone", "qwen-1.8b", "--dataset", "mosei",
-        "--set", "encoders.audio.hidden_size=64", "--set", "encoders.vision.hidden_size=32", "-o", file, "--json",
+        "--set", "encoders.audio.hidden_size=64", "--set", "encoders.vision.hidden_size=32",
+        "-o", file, "--json",
     )  # fmt: skip
     assert code == 0
     assert json.loads(stdout)["trainable"] == 1351244
@@ -132,7 +135,9 @@ def test_train_evaluate_predict(trained):
     }
     code, stdout, _ = run("predict", folder, "--id", "s003", "--id", "s000", "--json")
     first, second = json.loads(stdout)
-    rows = dict(line.split(",")[0:3:2] for line in (folder / "predictions.test.csv").read_text().splitlines()[1:])
+    rows = dict(
+        line.split(",")[0:3:2] for line in (folder / "predictions.test.csv").read_text().splitlines()[1:]
+    )
     assert first["prediction"] == pytest.approx(float(rows["s003"]))
     assert second["absent"] == ["vision"]
     assert sum(chance for _, chance in first["likeliest"]) <= 1
@@ -184,7 +189,14 @@ def test_inspect_shows_the_literal_layout(pipeline_file):
     code, stdout, _ = run("inspect", "prompt", pipeline_file, "--text", "so dull", "--json")
     assert code == 0
     content = json.loads(stdout)
-    assert [piece["role"] for piece in content["pieces"]] == ["start", "open tag", "pseudo", "text", "close tag", "task"]
+    assert [piece["role"] for piece in content["pieces"]] == [
+        "start",
+        "open tag",
+        "pseudo",
+        "text",
+        "close tag",
+        "task",
+    ]
     assert content["pieces"][2]["tokens"] == 2
     assert len(content["answers"]) == 61
 
@@ -200,13 +212,17 @@ def test_sweep_runs_a_grid_on_the_validation_split_and_resumes(tmp_path, store, 
     assert set(systems) == {"injector=pseudo2", "injector=pseudo3"}
     assert len(systems["injector=pseudo2"]["mae"]["values"]) == 2
     assert not list((tmp_path / "runs").rglob("predictions.test.csv"))
-    monkeypatch.setattr("msakit.core.study.train_run", lambda *_, **__: pytest.fail("a finished run was trained again"))
+    monkeypatch.setattr(
+        "msakit.core.study.train_run", lambda *_, **__: pytest.fail("a finished run was trained again")
+    )
     assert run(*arguments)[1] == stdout
 
 
 def test_a_grid_cannot_reach_the_test_split(tmp_path, store):
     study = tmp_path / "study.yaml"
-    study.write_text(yaml.safe_dump({"pipeline": tiny_pipeline(), "grid": {"fuser": ["tgm"]}, "splits": ["test"]}))
+    study.write_text(
+        yaml.safe_dump({"pipeline": tiny_pipeline(), "grid": {"fuser": ["tgm"]}, "splits": ["test"]})
+    )
     code, _, stderr = run("sweep", study, "--store", store)
     assert code == 2
     assert "validation split alone" in " ".join(stderr.split())
@@ -219,11 +235,18 @@ def test_a_new_plugin_works_as_it_is_written(tmp_path):
     package = tmp_path / "msakit-my-fuser"
     sys.path.insert(0, str(package))
     try:
-        code, stdout, stderr = run("--plugin", plugin, "build", "--fuser", "my_fuser", "--backbone", "tiny", "--json")
+        code, stdout, stderr = run(
+            "--plugin", plugin, "build", "--fuser", "my_fuser", "--backbone", "tiny", "--json"
+        )
     finally:
         sys.path.remove(str(package))
     assert code == 0, stderr
     fuser = next(part for part in json.loads(stdout)["parts"] if part["part"] == "fuser")
-    assert fuser == {"part": "fuser", "component": "my_fuser.my_fuser@1", "trainable": fuser["trainable"], "source": "(the paper it follows)"}
+    assert fuser == {
+        "part": "fuser",
+        "component": "my_fuser.my_fuser@1",
+        "trainable": fuser["trainable"],
+        "source": "(the paper it follows)",
+    }
     code, _, stderr = run("plugins", "new", "my_fuser", "--folder", tmp_path)
     assert (code, "exists" in stderr) == (2, True)

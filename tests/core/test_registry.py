@@ -23,7 +23,9 @@ def spec(**changes):
 
 
 def test_short_full_and_versioned_names_mean_the_same_component(registry):
-    found = [registry.component("fuser", name).spec for name in ("tgm", "mse_adapter.tgm", "mse_adapter.tgm@1")]
+    found = [
+        registry.component("fuser", name).spec for name in ("tgm", "mse_adapter.tgm", "mse_adapter.tgm@1")
+    ]
     assert {item.full_name for item in found} == {"mse_adapter.tgm@1"}
 
 
@@ -43,8 +45,11 @@ def test_unknown_name_says_what_was_meant_and_how_to_list(registry):
 
 
 def test_two_plugins_claiming_a_name_are_both_named():
-    layers = [(1, Catalogue("plugin one", components=(spec(),))), (1, Catalogue("plugin two", components=(spec(name="other.tgm"),)))]
-    with pytest.raises(InputError, match="plugin one.*plugin two"):
+    layers = [
+        (1, Catalogue("plugin one", components=(spec(),))),
+        (1, Catalogue("plugin two", components=(spec(name="other.tgm"),))),
+    ]
+    with pytest.raises(InputError, match=r"plugin one.*plugin two"):
         Registry(layers).component("fuser", "tgm")
     assert Registry(layers).component("fuser", "other.tgm").spec.name == "other.tgm"
 
@@ -63,7 +68,9 @@ def test_a_later_layer_wins_and_says_where_it_is(tmp_path, registry):
 
 def test_every_problem_of_a_registry_file_is_reported(tmp_path):
     file = tmp_path / "registry.yaml"
-    file.write_text("components:\n- {kind: mixer, name: a.b, target: 'x:Y', config: 'x:Z', colour: red}\nextra: 1\n")
+    file.write_text(
+        "components:\n- {kind: mixer, name: a.b, target: 'x:Y', config: 'x:Z', colour: red}\nextra: 1\n"
+    )
     with pytest.raises(ConfigError) as caught:
         read_catalogue(file)
     assert {key for key, _ in caught.value.problems} == {"components.0.kind", "components.0.colour", "extra"}
@@ -127,7 +134,10 @@ def test_one_folder_and_one_registry_entry_add_a_component(tmp_path, monkeypatch
 def test_a_file_is_a_plugin_without_a_package(tmp_path):
     file = tmp_path / "halves.py"
     file.write_text(PLUGIN)
-    assert load_registry(plugin_files=[file], discover=False).component("fuser", "halve").spec.name == "halves.halve"
+    assert (
+        load_registry(plugin_files=[file], discover=False).component("fuser", "halve").spec.name
+        == "halves.halve"
+    )
 
 
 def test_a_broken_plugin_file_is_named(tmp_path):

@@ -74,10 +74,14 @@ def test_the_loss_falls_and_the_run_explains_itself(registry, store, tmp_path):
 def test_a_killed_training_resumes_to_the_same_numbers(registry, store, tmp_path):
     straight = train_run(plan(registry, store, tmp_path / "straight", training=SETTINGS), registry)
     with pytest.raises(KeyboardInterrupt):
-        train_run(plan(registry, store, tmp_path / "killed", training=SETTINGS), registry, observers=[StopAfter(2)])
+        train_run(
+            plan(registry, store, tmp_path / "killed", training=SETTINGS), registry, observers=[StopAfter(2)]
+        )
     watcher = StopAfter(9)
     resumed = train_run(
-        plan(registry, store, tmp_path / "killed", training=SETTINGS, resume=True), registry, observers=[watcher]
+        plan(registry, store, tmp_path / "killed", training=SETTINGS, resume=True),
+        registry,
+        observers=[watcher],
     )
     assert watcher.first_step == 6
     history = [(t.run.folder / "history.jsonl").read_text() for t in (straight, resumed)]
@@ -135,11 +139,13 @@ def test_an_existing_run_is_not_overwritten(registry, store, tmp_path):
 
 def test_a_pipeline_without_anything_to_train_says_so(registry, store, tmp_path):
     with pytest.raises(MsakitError, match="nothing to train"):
-        train_run(plan(registry, store, tmp_path / "run", fuser="none", injector="none", encoders={}), registry)
+        train_run(
+            plan(registry, store, tmp_path / "run", fuser="none", injector="none", encoders={}), registry
+        )
 
 
 def test_a_store_without_the_dataset_or_modality_is_refused(registry, store, tmp_path):
-    with pytest.raises(DataError, match="no dataset 'mosei'.*demo, meld"):
+    with pytest.raises(DataError, match=r"no dataset 'mosei'.*demo, meld"):
         train_run(plan(registry, store, tmp_path / "run", dataset="mosei"), registry)
     with pytest.raises(DataError, match="no features for pulse"):
         train_run(plan(registry, store, tmp_path / "run", encoders={"pulse": "lstm"}), registry)

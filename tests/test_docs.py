@@ -105,7 +105,7 @@ def test_python_in_the_text_compiles(page: Path) -> None:
         if block.startswith(">>>"):
             for example in doctest.DocTestParser().get_examples(block):
                 compile(example.source, str(page), "single")
-        elif not block.startswith("--8<--"):
+        else:
             compile(block, str(page), "exec")
 
 

@@ -75,7 +75,9 @@ def _scored(index, key, held, labels):
 
 def _classed(index, key, held, labels):
     name = "joy" if labels[index] > 0 else "anger"
-    return Sample(**_common(index, key, held), label_name=name, dialogue=f"d{index // 4}", utterance=index % 4)
+    return Sample(
+        **_common(index, key, held), label_name=name, dialogue=f"d{index // 4}", utterance=index % 4
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from msakit.core.ablation import Ablation, ablate
 from msakit.core.batching import sorted_batches
@@ -15,11 +16,15 @@ from msakit.core.metrics import compute_metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
     from msakit.core.pipeline import Pipeline, Prediction
     from msakit.core.samples import Samples
     from msakit.core.specs import DatasetSpec
+
+
+Diagnostics = dict[str, list[NDArray[Any]]]
+
+LARGEST_DIAGNOSTIC = 16  # numbers a sample, for a diagnostic that fits a table
+NUM_MAPPED_SAMPLES = 32  # samples whose larger diagnostics (attention maps) are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Evaluation:
         values: [N] predictions; NaN where generated text could not be read.
         probabilities: [N, A] or None when text was generated.
         texts: Generated texts or None.
-        diagnostics: Name to N arrays.
+        diagnostics: Name to N arrays; maps of more than 16 numbers are empty past the first 32 samples.
         seconds: Wall time.
     """
 
@@ -41,7 +46,7 @@ class Evaluation:
     values: NDArray[np.float64]
     probabilities: NDArray[np.float64] | None
     texts: list[str] | None
-    diagnostics: dict[str, list[NDArray[Any]]]
+    diagnostics: Diagnostics
     seconds: float
 
     def metrics(self, dataset: DatasetSpec) -> dict[str, float]:
@@ -81,27 +86,47 @@ def evaluate(
     pipeline.eval()
     position = {int(row): index for index, row in enumerate(rows)}
     parts: list[tuple[list[int], Prediction]] = []
+    maps: list[Diagnostics] = []
     try:
         for chosen in sorted_batches(rows, samples.text_lengths(rows), batch_size):
             batch = ablate(samples.batch(chosen), ablations, samples).to(pipeline.device)
-            parts.append(([position[int(row)] for row in chosen], pipeline.predict(batch, generate=generate)))
+            prediction = pipeline.predict(batch, generate=generate)
+            positions = [position[int(row)] for row in chosen]
+            maps.append(_kept_diagnostics(prediction, positions))
+            parts.append((positions, replace(prediction, diagnostics={})))
             if on_batch:
                 on_batch(len(chosen))
     finally:
         pipeline.train(was_training)
-    return _in_order(parts, samples.ids(rows), samples.labels(rows), time.perf_counter() - started)
+    ended = time.perf_counter()
+    return _in_order(parts, maps, samples.ids(rows), samples.labels(rows), ended - started)
+
+
+def _kept_diagnostics(prediction: Prediction, positions: list[int]) -> Diagnostics:
+    """A batch's diagnostics sample by sample; large ones only of the first samples, for memory's sake."""
+    return {
+        name: [
+            sample if sample.size <= LARGEST_DIAGNOSTIC or position < NUM_MAPPED_SAMPLES else sample[:0]
+            for sample, position in zip(values, positions, strict=True)
+        ]
+        for name, values in prediction.diagnostics.items()
+    }
 
 
 def _in_order(
-    parts: list[tuple[list[int], Prediction]], ids: list[str], labels: NDArray[np.float64], seconds: float
+    parts: list[tuple[list[int], Prediction]],
+    maps: list[Diagnostics],
+    ids: list[str],
+    labels: NDArray[np.float64],
+    seconds: float,
 ) -> Evaluation:
     order = np.argsort([index for indices, _ in parts for index in indices], kind="stable")
     values = np.concatenate([part.values for _, part in parts])[order]
     scored = [part.probabilities for _, part in parts if part.probabilities is not None]
     texts = [text for _, part in parts for text in part.texts or ()]
-    diagnostics: dict[str, list[NDArray[Any]]] = {}
-    for name in parts[0][1].diagnostics if parts else ():
-        per_sample = [sample for _, part in parts for sample in part.diagnostics[name]]
+    diagnostics: Diagnostics = {}
+    for name in maps[0] if maps else ():
+        per_sample = [sample for part in maps for sample in part[name]]
         diagnostics[name] = [per_sample[index] for index in order]
     return Evaluation(
         ids=ids,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msakit.core.diagnostic_maps import write_maps
+from msakit.core.evaluation import LARGEST_DIAGNOSTIC, NUM_MAPPED_SAMPLES
 from msakit.core.run import write_atomically
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from msakit.core.answers import AnswerSet
     from msakit.core.evaluation import Evaluation
     from msakit.core.specs import DatasetSpec
-
-LARGEST_DIAGNOSTIC = 16
-NUM_MAPPED_SAMPLES = 32
 
 
 def write_predictions(path: Path, evaluation: Evaluation, answers: AnswerSet, dataset: DatasetSpec) -> None:

@@ -123,9 +123,7 @@ class CausalLM(nn.Module):
         if self.has_lora:
             load_lora(self, folder)
 
-    def prepare(
-        self, before: Seq[Seq[int]], on_batch: Callable[[int, int], None] | None = None
-    ) -> None:
+    def prepare(self, before: Seq[Seq[int]], on_batch: Callable[[int, int], None] | None = None) -> None:
         """Compute what stands before the pseudo tokens of all samples of a run, once, ahead of it.
 
         Worth it in the late layout; without it the first epoch does the same as it goes along.

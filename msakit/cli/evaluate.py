@@ -13,7 +13,7 @@ from msakit.cli.results import print_metrics
 from msakit.cli.settings import AsJson
 from msakit.core.errors import InputError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 HOWS = ("absent", "mean", "shuffled")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from msakit.core.study import Cell, Study
     from msakit.core.training import Observer
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(

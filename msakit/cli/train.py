@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from msakit.core.resolution import ResolvedPipeline
     from msakit.core.training import Observer
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from msakit.core.catalogue import parse_dataset
 from msakit.core.errors import ConfigError, InputError, UnknownNameError
+from msakit.core.metrics.compute import check_label_range
 from msakit.core.specs import BackboneSpec, DatasetSpec, Finding, Kind
 from msakit.core.yaml_files import problems_of
 
@@ -149,6 +150,8 @@ def resolve_dataset(choice: DatasetChoice, registry: Registry) -> DatasetSpec:
         raise ConfigError("dataset", [("label_range", "a regression dataset needs one, such as [-3, 3]")])
     if dataset.task == "classification" and len(dataset.labels) < 2:
         raise ConfigError("dataset", [("labels", "a classification dataset needs at least two")])
+    if dataset.label_range is not None:
+        check_label_range(dataset.metrics, dataset.label_range)
     return dataset
 
 

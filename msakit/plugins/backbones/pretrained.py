@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from msakit.core.errors import InputError, MsakitError
 from msakit.plugins.backbones.codecs import HubCodec
@@ -15,6 +17,7 @@ from msakit.plugins.backbones.devices import choose_device, dtype_of, quantizati
 from msakit.plugins.backbones.prefix import PrefixStates
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from transformers import PreTrainedModel
@@ -30,6 +33,18 @@ def load_codec(folder: Path, *, trusted: bool = False) -> HubCodec:
         return HubCodec(AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted))
     except (OSError, ValueError) as error:
         raise _explain(folder, error) from error
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Reading a local file takes a second or two; transformers' bar for it would stand among our own."""
+    was_shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            transformers_logging.enable_progress_bar()
 
 
 def load_model(folder: Path, config: CausalLMConfig, *, trusted: bool = False) -> PreTrainedModel:
@@ -49,14 +64,15 @@ def load_model(folder: Path, config: CausalLMConfig, *, trusted: bool = False) -
     if device.type != "cpu":
         options["device_map"] = {"": device}
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation="sdpa",
-            trust_remote_code=trusted,
-            output_loading_info=True,
-            **options,
-        )
+        with _no_progress_bar():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                trust_remote_code=trusted,
+                output_loading_info=True,
+                **options,
+            )
     except torch.OutOfMemoryError as error:
         raise MsakitError(f"The model in '{folder}' does not fit into the memory of '{device}'.") from error
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

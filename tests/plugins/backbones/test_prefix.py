@@ -33,7 +33,8 @@ def test_the_budget_is_kept_and_changes_no_result(layout):
     assert bound.prefix_cache.num_bytes == 0
     tokens = {tuple(row) for row in prompt.before}
     one_token = 3 * 2 * 2 * 8 * 4  # layers, key and value, heads, head width, bytes
-    assert free.prefix_cache.num_bytes == sum(map(len, tokens)) * one_token
+    one_state = 32 * 4  # the last-layer state after it
+    assert free.prefix_cache.num_bytes == sum(map(len, tokens)) * one_token + len(tokens) * one_state
 
 
 def test_a_small_budget_keeps_what_came_first():
@@ -41,7 +42,7 @@ def test_a_small_budget_keeps_what_came_first():
     cache = backbone.prefix_cache
     cache._budget_bytes = 10 * 3 * 2 * 2 * 8 * 4
     cache.get([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])
-    assert cache.num_bytes == 8 * 3 * 2 * 2 * 8 * 4
+    assert cache.num_bytes == 2 * (4 * 3 * 2 * 2 * 8 * 4 + 32 * 4)
     cache.get([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [9, 10, 11, 12]])
     assert (cache.num_hits, cache.num_misses) == (2 + 1, 3 + 1)
 
@@ -92,3 +93,13 @@ def test_filling_stops_at_the_budget():
     tuned = make_backbone(lora=True)
     tuned.prepare([[1, 2, 3]])
     assert tuned.prefix_cache.num_bytes == 0
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_the_state_after_reading_is_that_of_the_plain_model(prepared):
+    backbone, rows = make_backbone(), [[1, 2, 3], [7, 8], [4, 5, 6, 7, 8]]
+    if prepared:
+        backbone.prepare(rows[1:])
+        assert backbone.prefix_cache.num_misses == 0
+    expected = [backbone.model.model(torch.tensor([row])).last_hidden_state[0, -1] for row in rows]
+    torch.testing.assert_close(backbone.read(rows), torch.stack(expected), atol=1e-5, rtol=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+from msakit.core.json_text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,7 +49,7 @@ def print_error(message: str, hint: str | None = None) -> None:
 
 def print_json(content: Any) -> None:
     """Print data for programs; undefined numbers become null."""
-    sys.stdout.write(json.dumps(_defined(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(to_json(content) + "\n")
 
 
 def print_table(
@@ -79,13 +80,3 @@ def progress_bar() -> Progress:
 def number(value: float | None, digits: int = 4) -> str:
     """A number for a table; a dash where it is undefined."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-def _defined(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _defined(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_defined(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

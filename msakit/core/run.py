@@ -12,13 +12,13 @@ checkpoint.pt       where to resume from
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError
+from msakit.core.json_text import to_json
 from msakit.core.yaml_files import dump_yaml
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Run:
 
     def write_json(self, name: str, content: dict[str, Any]) -> Path:
         """Write a JSON file into the run; undefined numbers (NaN) become null."""
-        text = json.dumps(_defined(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = to_json(content) + "\n"
         path = self.folder / name
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         return path
@@ -129,7 +129,7 @@ class Run:
     def append_history(self, record: dict[str, Any]) -> None:
         """Add one line to the history."""
         with self.history_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_defined(record), allow_nan=False) + "\n")
+            file.write(to_json(record, indent=None) + "\n")
 
     def truncate_history(self, step: int) -> None:
         """Forget what was recorded after a step, and a torn last line."""
@@ -220,14 +220,3 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def _defined(value: Any) -> Any:
-    """The value with every NaN and infinity as None, which JSON can say."""
-    if isinstance(value, dict):
-        return {key: _defined(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_defined(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

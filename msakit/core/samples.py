@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from msakit.core.answers import AnswerSet
     from msakit.core.config import FeatureConfig
     from msakit.core.resolution import ResolvedPipeline
     from msakit.core.specs import DatasetSpec
@@ -267,7 +268,19 @@ class Samples:
         before = members[: members.index(row)][-self._context :]
         return [Turn(self.table.text[other], self.table.speaker[other]) for other in before]
 
-    # Statistics
+    # Checks and statistics
+
+    def check_labels(self, rows: NDArray[np.int64], answers: AnswerSet) -> None:
+        """Refuse labels no answer stands for, before hours of training meet them.
+
+        Raises:
+            DataError: Names the first sample.
+        """
+        for row in rows.tolist():
+            try:
+                answers.index_of(float(self._labels[row]))
+            except DataError as error:
+                raise DataError(f"Sample '{self.table.id[row]}': {error.message}", hint=error.hint) from error
 
     def scan(self, rows: NDArray[np.int64]) -> None:
         """Read the features of these rows once, so that bad values are met before hours of training.

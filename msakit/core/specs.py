@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 _FULL_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\Z")
+# Read by pydantic where specifications are validated: an unknown key is an error.
+_FORBID_UNKNOWN_KEYS = {"extra": "forbid"}
 _PATTERN_FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -29,6 +31,8 @@ class Kind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a component comes from, for its users' citations."""
+
+    __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
 
     paper: str | None = None
     url: str | None = None
@@ -53,6 +57,8 @@ class ComponentSpec:
         capabilities: What it gives or needs; see docs/plugins.
         extra: The pip extra of the distribution that installs what it imports.
     """
+
+    __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
 
     kind: Kind
     name: str
@@ -119,6 +125,8 @@ class BackboneSpec:
         languages: ISO 639-1 codes it was trained for.
     """
 
+    __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
+
     name: str
     weights: Mapping[str, Any]
     architecture: Mapping[str, Any]
@@ -146,10 +154,12 @@ class DatasetSpec:
         source: Paper or page.
     """
 
+    __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
+
     name: str
-    task: str
+    task: Literal["regression", "classification"]
     language: str
-    metrics: str
+    metrics: Literal["mosei", "sims", "erc"]
     labels: tuple[str, ...] = ()
     label_range: tuple[float, float] | None = None
     features: Mapping[str, int] = field(default_factory=lambda: _freeze({}))
@@ -186,6 +196,8 @@ class RecipeSpec:
         note: What is published and what is our reading.
     """
 
+    __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
+
     name: str
     dataset: str
     backbone: str
@@ -204,6 +216,8 @@ class PublishedResult:
         source: Where it is published.
         confidence: How sure we are of the number and of what it measures.
     """
+
+    __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
 
     system: str
     dataset: str

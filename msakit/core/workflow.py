@@ -12,7 +12,7 @@ import torch
 from accelerate.utils import set_seed
 
 from msakit.core import provenance
-from msakit.core.builder import build_pipeline, measure_backbone
+from msakit.core.builder import answer_set, build_pipeline, measure_backbone
 from msakit.core.config import override, parse_pipeline
 from msakit.core.errors import InputError
 from msakit.core.evaluation import evaluate
@@ -80,7 +80,8 @@ def train_run(
     observers = list(observers)
     resolved, settings = plan.resolved, plan.resolved.config.training
     samples = Samples.open(plan.store, resolved)
-    for split in ("train", "valid", *plan.evaluate_on):
+    for split in dict.fromkeys(("train", "valid", *plan.evaluate_on)):
+        samples.check_labels(samples.rows(split), answer_set(resolved))
         samples.scan(samples.rows(split))
     run = Run.create(plan.folder, resolved.as_yaml(), resume=plan.resume)
     set_seed(settings.seed)

@@ -34,7 +34,9 @@ def trained(tmp_path_factory):
     training = {"epochs": 1, "batch_size": 64, "evaluation_batch_size": 64}
     file = folder / "pipeline.yaml"
     file.write_text(yaml.safe_dump(tiny_pipeline(training=training)))
-    code, _, stderr = run("train", file, "--store", ROOT / "msakit" / "data" / "demo.h5", "-o", folder / "run")
+    code, _, stderr = run(
+        "train", file, "--store", ROOT / "msakit" / "data" / "demo.h5", "-o", folder / "run"
+    )
     assert code == 0, stderr
     return folder / "run"
 

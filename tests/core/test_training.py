@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from msakit.core.run import Run
 from msakit.core.samples import Samples
 from msakit.core.schedule import cosine_with_warmup
 from msakit.core.workflow import TrainingPlan, evaluate_run, load_run, train_run
+from msakit.feature_store import FeatureStore
 from tests.conftest import fill_store, tiny_pipeline
 
 
@@ -175,6 +178,37 @@ def test_infinite_features_stop_training_before_it_begins(registry, tmp_path):
     assert not (tmp_path / "run").exists()
     trained = train_run(plan(registry, store, tmp_path / "run", features={"nonfinite": "zero"}), registry)
     assert np.isfinite(trained.run.read_json("metrics.json")["splits"]["test"]["mae"])
+
+
+def rewrite(source, target, change):
+    """A copy of a store whose table `demo` has other columns."""
+    shutil.copytree(source, target)
+    store = FeatureStore.open(target)
+    store.write_table("demo", dataclasses.replace(store.table("demo"), **change(store.table("demo"))))
+    return target
+
+
+def test_an_empty_split_is_named_with_what_there_is(registry, store, tmp_path):
+    no_valid = rewrite(
+        store, tmp_path / "store", lambda t: {"split": tuple("train" if s == "valid" else s for s in t.split)}
+    )
+    with pytest.raises(DataError, match=r"split 'valid' of 'demo' is empty \(train 36, test 12\)"):
+        train_run(plan(registry, no_valid, tmp_path / "run"), registry)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"), [(4.0, "Sample 's003': Label 4"), (np.nan, "have no label: s003")]
+)
+def test_labels_without_an_answer_stop_training_before_it_begins(registry, store, tmp_path, label, message):
+    def change(table):
+        labels = table.label.copy()
+        labels[3] = label
+        return {"label": labels}
+
+    wrong = rewrite(store, tmp_path / "store", change)
+    with pytest.raises(DataError, match=message):
+        train_run(plan(registry, wrong, tmp_path / "run"), registry)
+    assert not (tmp_path / "run").exists()
 
 
 def test_damaged_run_files_are_named(registry, store, tmp_path):

@@ -13,10 +13,8 @@ from msakit.core.study import read_study
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = sorted((ROOT / "examples" / "pipelines").glob("*.yaml"))
-STUDIES = [ROOT / "msakit/data/quickstart.yaml", *sorted((ROOT / "examples" / "studies").glob("*.yaml"))]
-    ROOT / "msakit" / "data" / "quickstart.yaml",
-    *sorted((ROOT / "examples" / "studies").glob("*.yaml")),
-]
+QUICKSTART = ROOT / "msakit" / "data" / "quickstart.yaml"
+STUDIES = [QUICKSTART, *sorted((ROOT / "examples" / "studies").glob("*.yaml"))]
 DEMO_WIDTHS = {"audio": 40, "vision": 59}
 
 

@@ -1,17 +1,20 @@
 """msakit: teach a large language model to hear and see.
 
-The light names below are for plugin packages; heavy ones (`FeatureStore`, `train_run`, `load_run`)
-are imported when they are first used.
+Every public name is imported when it is first used, so that importing msakit costs nothing.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from msakit.core.errors import MsakitError
-from msakit.core.hooks import hookimpl
-from msakit.core.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding, Kind, Source
+if TYPE_CHECKING:
+    from msakit.core.errors import MsakitError
+    from msakit.core.hooks import hookimpl
+    from msakit.core.registry import load_registry
+    from msakit.core.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding, Kind, Source
+    from msakit.core.workflow import load_run, train_run
+    from msakit.feature_store import FeatureStore
 
 __version__ = "0.1.0"
 
@@ -31,8 +34,16 @@ __all__ = [
     "train_run",
 ]
 
-_HEAVY = {
+_HOMES = {
+    "BackboneSpec": "msakit.core.specs",
+    "ComponentSpec": "msakit.core.specs",
+    "DatasetSpec": "msakit.core.specs",
     "FeatureStore": "msakit.feature_store",
+    "Finding": "msakit.core.specs",
+    "Kind": "msakit.core.specs",
+    "MsakitError": "msakit.core.errors",
+    "Source": "msakit.core.specs",
+    "hookimpl": "msakit.core.hooks",
     "load_registry": "msakit.core.registry",
     "load_run": "msakit.core.workflow",
     "train_run": "msakit.core.workflow",
@@ -40,7 +51,7 @@ _HEAVY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HEAVY:
-        return getattr(importlib.import_module(_HEAVY[name]), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     msg = f"module 'msakit' has no attribute '{name}'"
     raise AttributeError(msg)

@@ -13,6 +13,7 @@ from msakit.cli.lazy import LazyGroup
 
 app = typer.Typer(
     cls=LazyGroup,
+    rich_markup_mode=None,  # plain help: rich's costs more than the rest of the start-up
     help="Teach a large language model to hear and see: multimodal sentiment analysis and emotion "
     "recognition.",
     epilog="Start with: msakit quickstart",

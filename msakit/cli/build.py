@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from msakit.core.registry import Registry
     from msakit.core.resolution import ResolvedPipeline
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 DEFAULTS: dict[str, Any] = {
     "dataset": "mosei",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from msakit.core.results import RunGroup
     from msakit.core.specs import PublishedResult
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 class Format(StrEnum):

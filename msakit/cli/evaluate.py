@@ -13,7 +13,7 @@ from msakit.cli.results import print_metrics
 from msakit.cli.settings import AsJson
 from msakit.core.errors import InputError
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 HOWS = ("absent", "mean", "shuffled")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from msakit.core.extraction_pool import Factory
     from msakit.core.manifest import ManifestRow
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _EXAMPLE = "Example: msakit extract examples/clips/manifest.csv --audio prosody --store features"
 _POLICIES = ("error", "keep", "zero")

@@ -12,7 +12,7 @@ from msakit.cli.context import options
 from msakit.cli.render import data_console, print_json, print_table
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
 
-app = typer.Typer(no_args_is_help=True, help="Look into prompts and pipelines.")
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look into prompts and pipelines.")
 
 
 @app.command("prompt", epilog='Example: msakit inspect prompt pipeline.yaml --text "what a film"')

@@ -11,7 +11,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from msakit.cli.context import options
-from msakit.cli.render import print_error
 from msakit.core.errors import MsakitError, PluginError
 from msakit.feature_store.errors import StoreError
 
@@ -76,8 +75,14 @@ class LazyGroup(TyperGroup):
         except (MsakitError, StoreError) as error:
             if options.traceback:
                 traceback.print_exc()
-            print_error(error.message, error.hint)
+            _print_error(error.message, error.hint)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            print_error("Interrupted.", "What is on disk is complete; the same command goes on from there.")
+            _print_error("Interrupted.", "What is on disk is complete; the same command goes on from there.")
             raise typer.Exit(INTERRUPTED) from error
+
+
+def _print_error(message: str, hint: str | None) -> None:
+    from msakit.cli.render import print_error  # rich is not needed until there is something to say
+
+    print_error(message, hint)

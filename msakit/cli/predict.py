@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from msakit.core.registry import Registry
     from msakit.core.workflow import TrainedRun
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(

@@ -20,7 +20,7 @@ from msakit.cli.train import seeded_folders
 if TYPE_CHECKING:
     from msakit.core.study import Study
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 DATA = Path(msakit.__file__).parent / "data"
 METRICS = ("mae", "corr", "acc2_has0", "f1_has0", "acc2_non0", "acc7")

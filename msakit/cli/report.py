@@ -10,7 +10,7 @@ import typer
 from msakit.cli.render import print_json
 from msakit.cli.settings import AsJson
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(epilog="Example: msakit report runs/tgm --output tgm.html")

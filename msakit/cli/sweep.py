@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from msakit.core.study import Cell, Study
     from msakit.core.training import Observer
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(

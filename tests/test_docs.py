@@ -92,7 +92,7 @@ def test_commands_in_the_text_exist(page: Path) -> None:
     from msakit.cli.lazy import load_command
 
     text = page.read_text(encoding="utf-8")
-    for block in re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL):
+    for block in re.findall(r"^```[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         for command, child in COMMAND_LINE.findall(block):
             assert command in COMMANDS, f"msakit {command}"
             children = getattr(load_command(command), "commands", None)

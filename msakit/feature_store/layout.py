@@ -61,11 +61,15 @@ class FeatureSetFolder:
         """Damaged files put aside, never read again."""
         return self.path / "quarantine"
 
+    def make_folders(self) -> None:
+        """Make the folders inside; a copy of a store may lack the empty ones (git keeps none)."""
+        for folder in (self.shards, self.wal, self.tmp, self.retired, self.catalog):
+            folder.mkdir(parents=True, exist_ok=True)
+
     def create(self, feature_set: FeatureSet) -> None:
         """Create the folder of a feature set; safe to race with other writers."""
         with translated_errors(self.path):
-            for folder in (self.shards, self.wal, self.tmp, self.retired, self.catalog):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.make_folders()
             document = self.path / "FEATURESET.json"
             if not document.exists():
                 write_whole(self.tmp, document, feature_set.canonical)

@@ -117,6 +117,7 @@ def seal_journal(folder: FeatureSetFolder, feature_set: FeatureSet, path: Path) 
         StoreError: when the journal is not one, or the system refuses; the journal is kept.
     """
     with translated_errors(path):
+        folder.make_folders()
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fdatasync(fd)

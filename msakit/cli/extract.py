@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.render import print_json, print_table, progress_bar, say
 from msakit.core.errors import ConfigError, InputError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from msakit.core.extraction import Extraction, ExtractionReport
     from msakit.core.extraction_pool import Factory
     from msakit.core.manifest import ManifestRow
+    from msakit.feature_store.writer import NanPolicy
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -44,6 +46,8 @@ def extract(
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
     workers: Annotated[int, typer.Option(min=1, help="Processes that extract.")] = 1,
+    wal_dir: WalDir = None,
+    no_locks: NoLocks = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count what there is to do; do nothing.")
     ] = False,
@@ -58,7 +62,10 @@ def extract(
     from msakit.core.manifest import read_manifest
 
     rows = read_manifest(manifest)
-    extraction = Extraction(factories, dtype=dtype, nonfinite=nonfinite, workers=workers)  # type: ignore[arg-type]
+    writing = writer_options(wal_dir, no_locks)
+    extraction = Extraction(
+        factories, dtype=dtype, nonfinite=cast("NanPolicy", nonfinite), writing=writing, workers=workers
+    )
     name = dataset or manifest.resolve().parent.name
     report = _dry_run(extraction, rows, store) if dry_run else _run(extraction, rows, store, name)
     if as_json:

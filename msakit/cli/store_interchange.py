@@ -10,6 +10,7 @@ import typer
 
 from msakit.cli import store_import_options as given
 from msakit.cli.context import options
+from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.store_check import check_command
 from msakit.cli.store_progress import store_progress
@@ -60,6 +61,8 @@ def import_command(
     language: given.Language = "",
     known_files: given.KnownFiles = None,
     replace: given.Replace = False,
+    wal_dir: WalDir = None,
+    no_locks: NoLocks = False,
     dry_run: given.DryRun = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,9 +87,10 @@ def import_command(
         features_from=features_from,
         replace=replace,
         known_files=known_files,
+        writing=writer_options(wal_dir, no_locks),
     )
     with store_progress() as progress:
-        report = import_files(None if dry_run else store, files or [], wanted, progress)
+        report = import_files(store, files or [], wanted, progress, dry_run=dry_run)
     if as_json:
         print_json(report.as_json())
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from msakit.cli.journal_options import NoLocks, WalDir
 from msakit.cli.render import print_json, print_table, say
 from msakit.feature_store.errors import StoreError
 
@@ -163,10 +164,8 @@ def collect_command(
 def recover_command(
     store: FolderArgument,
     *,
-    wal_dir: Annotated[Path | None, typer.Option(help="Where journals are, if not in the store.")] = None,
-    no_locks: Annotated[
-        bool, typer.Option("--no-locks", help="The file system has no flock; trust the owner's process.")
-    ] = False,
+    wal_dir: WalDir = None,
+    no_locks: NoLocks = False,
     adopt_foreign: Annotated[
         bool, typer.Option("--adopt-foreign", help="Also journals of other machines, whose writers are dead.")
     ] = False,

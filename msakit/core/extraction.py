@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from msakit.core.errors import InputError
 from msakit.core.extraction_pool import Computed, Factory, Task, compute
 from msakit.feature_store import FeatureSet, FeatureStore, Sample, SampleTable, StoreError
 from msakit.feature_store.keys import WHOLE, digest_file, sample_key
+from msakit.feature_store.writer import WriterOptions
 
 if TYPE_CHECKING:
     from msakit.core.interfaces import Extractor
@@ -94,6 +95,7 @@ class Extraction:
         factories: Modality to what makes its extractor; picklable, as every worker makes its own.
         dtype: Storage type of the features.
         nonfinite: What NaN and infinities get: "error" fails the clip.
+        writing: Where journals go and how they are locked; the rest of it is set here.
         workers: Processes that compute; 1 computes in this one.
 
     Raises:
@@ -106,6 +108,7 @@ class Extraction:
         *,
         dtype: str = "float32",
         nonfinite: NanPolicy = "error",
+        writing: WriterOptions | None = None,
         workers: int = 1,
     ) -> None:
         self._factories = dict(factories)
@@ -116,6 +119,7 @@ class Extraction:
                 raise InputError(msg, hint="List extractors with: msakit components list extractor")
         self.feature_sets = {m: feature_set_of(e, dtype) for m, e in self._extractors.items()}
         self._nonfinite = nonfinite
+        self._writing = writing or WriterOptions()
         self._workers = workers
 
     def count_stored(self, rows: Sequence[ManifestRow], store: FeatureStore | None) -> ExtractionReport:
@@ -182,7 +186,8 @@ class Extraction:
 
     def _writer(self, store: FeatureStore, feature_set: FeatureSet) -> FeatureWriter:
         provenance = {"python": platform.python_version(), "machine": platform.machine()}
-        return store.writer(feature_set, nan_policy=self._nonfinite, provenance=provenance)
+        options = replace(self._writing, nan_policy=self._nonfinite, provenance=provenance)
+        return store.writer(feature_set, options)
 
     def _fill(
         self,

@@ -90,7 +90,7 @@ class BatchOrder:
 
 
 def prefetched(
-    readers: Sequence[FeatureReader], batches: Iterable[Rows], lookahead: int = 1
+    readers: Sequence[FeatureReader], batches: Iterable[Rows], lookahead: int = 4
 ) -> Iterator[Rows]:
     """Yield batches of rows while the system reads the next ones from the disk.
 

@@ -37,10 +37,12 @@ LARGEST = {name: float(np.finfo(name).max) for name in ("float16", "float32")}
 
 
 def import_files(
-    target: FeatureStore | Path | None,
+    target: FeatureStore | Path,
     files: Sequence[str],
     options: ImportOptions,
     progress: Progress | None = None,
+    *,
+    dry_run: bool = False,
 ) -> ImportReport:
     """Import files as one dataset.
 
@@ -49,11 +51,11 @@ def import_files(
     features.
 
     Args:
-        target: store to import into, or its path (created once the input has proved good); None for a dry
-            run, which reads and checks only.
+        target: store to import into, or its path (created once the input has proved good).
         files: paths, each optionally as ROLE=PATH (a split, or for `.csd` a role).
         options: everything else.
         progress: called as (what, done, total) from time to time.
+        dry_run: read and check everything, write nothing.
 
     Raises:
         StoreError: bad input, or a dataset of that name exists and `replace` is off.
@@ -75,9 +77,11 @@ def import_files(
             if surveys[name].num_present
         }
         report = build_report(options.dataset, corpus, surveys, plans, sources)
-        report.dry_run = target is None
-        if store is None and isinstance(target, Path):
-            store = FeatureStore.open_or_create(target)
+        report.dry_run = dry_run
+        if dry_run:
+            return report
+        if isinstance(target, Path):
+            store = store or FeatureStore.open_or_create(target)
         if store is not None:
             keys = _write_features(store, corpus, plans, options, report, progress)
             table = _build_table(corpus, plans, keys, options, report)
@@ -87,14 +91,14 @@ def import_files(
         return report
 
 
-def _open_target(target: FeatureStore | Path | None, options: ImportOptions) -> FeatureStore | None:
+def _open_target(target: FeatureStore | Path, options: ImportOptions) -> FeatureStore | None:
     """The store when there is one already, checked to be writable and free of the dataset."""
     if isinstance(target, Path):
         store = FeatureStore.open(target) if target.is_file() or (target / "STORE.json").exists() else None
     else:
         store = target
     if store is None:
-        if options.features_from and target is not None:
+        if options.features_from:
             raise StoreError(
                 f"{target} is no store yet, so it has no {options.features_from!r}", "Import that first."
             )
@@ -202,7 +206,8 @@ def _write_features(
     keys: dict[str, list[bytes]] = {}
     for name, feature_set in plans.items():
         modality, keys[name] = corpus.modalities[name], []
-        with store.writer(feature_set, nan_policy=policy, provenance=provenance) as writer:
+        writing = replace(options.writing, nan_policy=policy, provenance=provenance)
+        with store.writer(feature_set, writing) as writer:
             for number in range(len(corpus.rows)):
                 if progress is not None:
                     progress(f"storing {name}", number, len(corpus.rows))

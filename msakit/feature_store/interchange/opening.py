@@ -16,6 +16,7 @@ from msakit.feature_store.interchange.mse import is_mse, parse_mse, split_from_n
 from msakit.feature_store.interchange.npy_folder import DEFAULT_PATTERN, join_folders
 from msakit.feature_store.interchange.sandbox import load_pickle
 from msakit.feature_store.interchange.table_csv import parse_csv
+from msakit.feature_store.writer import WriterOptions
 
 FORMATS = ("auto", "mmsa", "mse", "csd", "npy", "csv")
 NONFINITE_POLICIES = ("error", "keep", "zero")
@@ -45,6 +46,7 @@ class ImportOptions:
         features_from: dataset of the same store whose features are joined by id.
         replace: add a new version of a dataset that exists.
         known_files: a user's own list of published checksums.
+        writing: where journals go and how they are locked; the rest of it is set by the import.
     """
 
     dataset: str
@@ -63,6 +65,7 @@ class ImportOptions:
     features_from: str = ""
     replace: bool = False
     known_files: Path | None = None
+    writing: WriterOptions = field(default_factory=WriterOptions)
 
     def __post_init__(self) -> None:
         """Check the choices that have a fixed set of answers."""

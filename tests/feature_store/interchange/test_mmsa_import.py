@@ -288,7 +288,7 @@ def test_the_shipped_checksums_are_whole() -> None:
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     file = write_pickle(tmp_path / "corpus.pkl", mmsa_corpus())
-    report = import_files(None, [str(file)], ImportOptions("corpus"))
+    report = import_files(tmp_path / "no store", [str(file)], ImportOptions("corpus"), dry_run=True)
     assert report.splits == SPLIT_SIZES
     assert report.dry_run
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.pkl"]

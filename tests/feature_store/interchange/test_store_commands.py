@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -53,6 +54,35 @@ def test_a_dry_run_leaves_no_store(tmp_path: Path, corpus_file: Path) -> None:
     assert done.exit_code == 0
     assert "Nothing written" in done.stderr
     assert not (tmp_path / "feats").exists()
+
+
+def test_a_dry_run_refuses_what_the_import_would(corpus_file: Path, feats: Path) -> None:
+    result = _run("import", corpus_file, "--store", feats, "--dataset", "mosi", "--dry-run")
+    assert result.exit_code == 2
+    assert "has a dataset 'mosi' already" in result.stderr
+    replacing = _run("import", corpus_file, "--store", feats, "--dataset", "mosi", "--replace", "--dry-run")
+    assert replacing.exit_code == 0
+    assert FeatureStore.open(feats).versions("mosi") == [1]
+
+
+def test_journals_can_be_kept_off_a_file_system_without_locks(
+    tmp_path: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fcntl.flock", _no_locks)
+    command = ("import", corpus_file, "--store", tmp_path / "s", "--dataset", "corpus")
+    refused = _run(*command)
+    assert refused.exit_code == 2
+    assert "does not support flock" in refused.stderr
+    journals = tmp_path / "local"
+    done = _run(*command, "--no-locks", "--wal-dir", journals)
+    assert done.exit_code == 0, done.output
+    assert len(FeatureStore.open(tmp_path / "s").table("corpus").id) > 0
+    assert journals.is_dir()
+    assert not list((tmp_path / "s").rglob("*.wal"))
+
+
+def _no_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
 
 
 def test_bad_input_is_exit_code_2_without_a_traceback(tmp_path: Path) -> None:

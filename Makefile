@@ -47,7 +47,12 @@ fuzz: install  ## Fuzz the store's journal scanner and the importers for a bound
 bench: install  ## Run the benchmarks; each prints a table.
 	$(PIP) --editable '.[bench]'
 	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/store_read.py
+	$(BIN)/python benchmarks/store_write.py
+	$(BIN)/python benchmarks/store_memory.py
+	$(BIN)/python benchmarks/store_scale.py open
+	$(BIN)/python benchmarks/store_scale.py cold
 
 docs: install  ## Build the documentation site into site/.
 	$(BIN)/python docs/generate.py

@@ -1,20 +1,15 @@
-"""Growth: opening a million samples, reading a store larger than memory, reading from the disk.
+"""Growth: opening a million samples; reading from the disk.
 
     python benchmarks/store_scale.py open --samples 1000000
     python benchmarks/store_scale.py cold
-    python benchmarks/store_scale.py memory
 
-`cold` drops its own files from the page cache before every round. `memory` reports the anonymous memory
-(which the page cache cannot take back) that a whole shuffled pass needs, beside that of an unpickled list.
+`cold` drops its own files from the page cache before every round.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import pickle
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -151,97 +146,25 @@ def read_through(path: Path) -> None:
             pass
 
 
-def memory(corpus: common.Corpus, folder: Path) -> list[dict[str, Any]]:
-    """Anonymous memory and time to the first batch: the store, and the same data unpickled."""
-    common.build_store(corpus, folder / "store")
-    lengths = corpus.lengths()
-    with (folder / "list.pkl").open("wb") as file:
-        pickle.dump([corpus.values(n, length) for n, length in enumerate(lengths)], file, protocol=4)
-    rows = []
-    for name in ("msakit", "pickle"):
-        command = [
-            sys.executable,
-            __file__,
-            f"child-{name}",
-            str(folder),
-            *map(str, (corpus.num_samples, corpus.shortest, corpus.longest, corpus.width, corpus.dtype)),
-        ]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        first_s, grown_mb, peak_mb = map(float, done.stdout.split())
-        rows.append(
-            {
-                "system": name,
-                "data MB": corpus.num_bytes / 1e6,
-                "first batch after s": first_s,
-                "anonymous MB more": grown_mb,
-                "peak anonymous MB": peak_mb,
-            }
-        )
-    rows.append(
-        {
-            "system": "ratio",
-            "data MB": 0.0,
-            **{
-                key: rows[1][key] / max(rows[0][key], 1e-9)
-                for key in ("first batch after s", "anonymous MB more", "peak anonymous MB")
-            },
-        }
-    )
-    return rows
-
-
-def child(name: str, folder: Path, corpus: common.Corpus) -> None:
-    """Open, read a first batch, then a whole shuffled pass; print seconds and anonymous memory."""
-    before = common.anonymous_bytes()
-    start = time.perf_counter()
-    if name == "msakit":
-        reader = common.open_reader(folder / "store")
-        buffer = np.empty((16, corpus.longest, corpus.width), corpus.dtype)
-        read = lambda rows: reader.read(rows, out=buffer)  # noqa: E731
-    else:
-        with (folder / "list.pkl").open("rb") as file:
-            arrays = pickle.load(file)
-        buffer = np.empty((16, corpus.longest, corpus.width), corpus.dtype)
-        read = lambda rows: common.fill(buffer, [arrays[row] for row in rows])  # noqa: E731
-    read(list(range(16)))
-    first_s = time.perf_counter() - start
-    peak = common.anonymous_bytes()
-    order = np.random.default_rng(0).permutation(corpus.num_samples)
-    for begin in range(0, len(order), 16):
-        read(order[begin : begin + 16].tolist())
-        peak = max(peak, common.anonymous_bytes())
-    print(first_s, (common.anonymous_bytes() - before) / 1e6, peak / 1e6)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["open", "cold", "memory"])
-    parser.add_argument(
-        "--samples", type=int, default=0, help="default: 1,000,000 to open, 20,000 for memory, 4,000 cold"
-    )
+    parser.add_argument("what", choices=["open", "cold"])
+    parser.add_argument("--samples", type=int, default=0, help="default: 1,000,000 to open, 4,000 cold")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args()
-    corpus = common.Corpus(
-        given.samples or (20_000 if given.what == "memory" else 4000), 20, 280, 64, "float32"
-    )
+    corpus = common.Corpus(given.samples or 4000, 20, 280, 64, "float32")
     with tempfile.TemporaryDirectory() as folder:
         if given.what == "open":
             count = given.samples or 1_000_000
             title, rows = f"A store of {count:,} small samples", open_many(count, Path(folder))
-        elif given.what == "cold":
+        else:
             title = f"Cold random batches of 16 of {corpus.num_bytes / 1e6:.0f} MB"
             rows = cold_reads(corpus, Path(folder), given.rounds, 16)
-        else:
-            title, rows = "Time to the first batch and memory", memory(corpus, Path(folder))
     common.report(title, rows, given.output)
 
 
 if __name__ == "__main__":
-    if sys.argv[1].startswith("child-"):
-        numbers = [int(value) for value in sys.argv[3:7]]
-        child(sys.argv[1][6:], Path(sys.argv[2]), common.Corpus(*numbers, sys.argv[7]))
-    else:
-        main()
+    main()

@@ -88,7 +88,8 @@ def evaluate(
     parts: list[tuple[list[int], Prediction]] = []
     maps: list[Diagnostics] = []
     try:
-        for chosen in sorted_batches(rows, samples.text_lengths(rows), batch_size):
+        batches = sorted_batches(rows, samples.text_lengths(rows), batch_size)
+        for chosen in samples.prefetched(batches):
             batch = ablate(samples.batch(chosen), ablations, samples).to(pipeline.device)
             prediction = pipeline.predict(batch, generate=generate)
             positions = [position[int(row)] for row in chosen]

@@ -82,10 +82,15 @@ def feature_set_of(extractor: Extractor, dtype: str = "float32") -> FeatureSet:
     )
 
 
-def extractor_choice(feature_set: FeatureSet) -> tuple[str, dict[str, Any]]:
-    """Name and settings of the extractor that filled a feature set, to build it again for new media."""
-    settings = {name: value for name, value in feature_set.parameters.items() if name != "libraries"}
-    return feature_set.extractor.partition("@")[0], settings
+def extractor_choice(extractor: str, parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and settings of the extractor that filled a feature set, to build it again for new media.
+
+    Args:
+        extractor: The feature set's `extractor`, "name@version".
+        parameters: The feature set's `parameters`.
+    """
+    settings = {name: value for name, value in parameters.items() if name != "libraries"}
+    return extractor.partition("@")[0], settings
 
 
 class Extraction:

@@ -10,6 +10,7 @@ import torch
 
 from msakit.core.batch import Batch
 from msakit.core.errors import DataError, InputError, UnknownNameError
+from msakit.core.extraction import extractor_choice
 from msakit.core.extractors import make_extractor
 from msakit.core.media import NoStreamError
 from msakit.core.tensors import Sequence
@@ -77,9 +78,8 @@ class MediaReader:
 
 def _extractor(modality: str, described: Mapping[str, Any], registry: Registry) -> Extractor:
     name = str(described.get("extractor", ""))
-    settings = {key: value for key, value in described.get("parameters", {}).items() if key != "libraries"}
     try:
-        extractor = make_extractor(registry, name.partition("@")[0], settings)
+        extractor = make_extractor(registry, *extractor_choice(name, described.get("parameters", {})))
     except UnknownNameError as error:
         raise InputError(
             f"The run's {modality} features were made by '{name}', which is not an extractor here.",

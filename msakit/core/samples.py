@@ -7,20 +7,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from msakit.core.batch import Batch
 from msakit.core.errors import DataError
 from msakit.core.prompt import Turn
 from msakit.core.tensors import Sequence
 from msakit.feature_store import FeatureStore
+from msakit.feature_store.batches import prefetched
+from msakit.feature_store.collate import read_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Sequence as Seq
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from msakit.core.answers import AnswerSet
     from msakit.core.config import FeatureConfig
@@ -221,6 +223,10 @@ class Samples:
 
     # Batches
 
+    def prefetched(self, batches: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
+        """The same batches of rows, the system reading the next ones' features from the disk meanwhile."""
+        return prefetched(list(self._readers.values()), batches)
+
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """The samples of these rows."""
         indices = rows.tolist()
@@ -235,19 +241,22 @@ class Samples:
         )
 
     def _features_of(self, name: str, rows: NDArray[np.int64]) -> Sequence:
-        padded = self._readers[name].read(rows)
-        values, lengths = padded.values, padded.lengths
+        stored = read_tensors(self._readers[name], rows)
+        values, lengths = stored.values, stored.lengths
         if (limit := self._features.max_frames) is not None:
-            values, lengths = values[:, :limit], np.minimum(lengths, limit)
-        if not np.isfinite(values).all():
-            values = self._without_nonfinite(name, rows, values)
-        return Sequence(torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(lengths))
+            values, lengths = values[:, :limit].contiguous(), lengths.clamp(max=limit)
+        finite = values.isfinite()
+        if not finite.all():
+            values = self._without_nonfinite(name, rows, values, finite)
+        return Sequence(values, lengths)
 
-    def _without_nonfinite(self, name: str, rows: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+    def _without_nonfinite(
+        self, name: str, rows: NDArray[np.int64], values: Tensor, finite: Tensor
+    ) -> Tensor:
         if self._features.nonfinite == "zero":
-            return np.where(np.isfinite(values), values, values.dtype.type(0))
-        bad = rows[~np.isfinite(values).all(axis=(1, 2))]
-        count = int((~np.isfinite(values)).sum())
+            return values.where(finite, 0.0)
+        bad = rows[~finite.all(dim=2).all(dim=1).numpy()]
+        count = int((~finite).sum())
         raise DataError(
             f"The {name} features of {', '.join(self.ids(bad)[:NAMED_SAMPLES])} hold NaN or infinity "
             f"({count} values in {len(bad)} samples of this batch).",
@@ -288,9 +297,9 @@ class Samples:
         Raises:
             DataError: They hold NaN or infinity, and features.nonfinite is error.
         """
-        for start in range(0, len(rows), SCAN_BATCH):
+        for part in self.prefetched(_in_parts(rows)):
             for name in self._readers:
-                self._features_of(name, rows[start : start + SCAN_BATCH])
+                self._features_of(name, part)
 
     def statistics(self, name: str) -> Statistics:
         """Mean and deviation of a modality's frames on the training split, float64 inside."""
@@ -302,8 +311,8 @@ class Samples:
         rows = self.rows("train")
         width = self._readers[name].width
         count, total, squares = 0, np.zeros(width), np.zeros(width)
-        for start in range(0, len(rows), SCAN_BATCH):
-            sequence = self._features_of(name, rows[start : start + SCAN_BATCH])
+        for part in self.prefetched(_in_parts(rows)):
+            sequence = self._features_of(name, part)
             frames = sequence.values[sequence.mask].double().numpy()
             count += len(frames)
             total += frames.sum(axis=0)
@@ -313,3 +322,7 @@ class Samples:
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
         return Statistics(mean.astype(np.float32), deviation.astype(np.float32))
+
+
+def _in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [rows[start : start + SCAN_BATCH] for start in range(0, len(rows), SCAN_BATCH)]

@@ -170,7 +170,7 @@ class Trainer:
         )
         world, rank = self._accelerator.num_processes, self._accelerator.process_index
         batches += batches[: -len(batches) % world]  # every process makes the same number of steps
-        for rows in batches[rank::world]:
+        for rows in self.samples.prefetched(batches[rank::world]):
             started = time.perf_counter()
             batch = self.samples.batch(rows).to(self._accelerator.device)
             loss = self._step(self._model(batch))

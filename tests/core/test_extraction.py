@@ -317,5 +317,5 @@ def test_the_feature_set_names_extractor_settings_and_weights():
     assert (feature_set.extractor, feature_set.modality, feature_set.width) == ("loudness@3", "audio", 2)
     assert (feature_set.dtype, feature_set.frame_shift_s) == ("float16", 0.1)
     assert feature_set.weights == ("ab" * 32,)
-    assert extractor_choice(feature_set) == ("loudness", {"rate": RATE})
+    assert extractor_choice(feature_set.extractor, feature_set.parameters) == ("loudness", {"rate": RATE})
     assert feature_set.fingerprint != feature_set_of(Loudness(), "float32").fingerprint

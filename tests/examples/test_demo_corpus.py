@@ -114,7 +114,8 @@ def test_the_shipped_features_are_what_the_extractors_give_for_the_clips(store):
 
     table = store.table("demo")
     reader = store.reader(table, "audio")
-    name, settings = extractor_choice(store.feature_set(table.features["audio"].fingerprint))
+    feature_set = store.feature_set(table.features["audio"].fingerprint)
+    name, settings = extractor_choice(feature_set.extractor, feature_set.parameters)
     extractor = make_extractor(load_registry(discover=False), name, settings)
     for row in read_manifest(ROOT / "examples/clips/manifest.csv"):
         number = table.id.index(row.clip.clip_id)

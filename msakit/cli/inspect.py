@@ -1,18 +1,32 @@
-"""`msakit inspect`: look into prompts and pipelines."""
+"""`msakit inspect`: look into prompts, pipelines and samples."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from msakit.cli.build import describe, measure, totals
 from msakit.cli.context import options
-from msakit.cli.render import data_console, print_json, print_table
+from msakit.cli.render import data_console, print_json, print_table, say
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
+from msakit.core.errors import InputError
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look into prompts and pipelines.")
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from msakit.core.sample_view import SampleView
+
+MOST_SHOWN = 16
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Look into prompts, pipelines and samples.",
+)
 
 
 @app.command("prompt", epilog='Example: msakit inspect prompt pipeline.yaml --text "what a film"')
@@ -75,3 +89,59 @@ def pipeline_(
         return
     cells = [(r["part"], r["component"], f"{r['trainable']:,}", r["source"]) for r in rows]
     print_table("", ("part", "component", "trainable", "source"), cells, right=("trainable",))
+
+
+@app.command("sample", epilog="Example: msakit inspect sample runs/cmpta/seed-1111 movie05708 -o maps")
+def sample(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    sample_id: Annotated[str, typer.Argument(help="A stored sample.")],
+    *,
+    store: Annotated[Path | None, typer.Option(help="Where it is; default: the run's store.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for attention maps, one SVG each.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run makes of one sample: answer, expert weights, attention of its words over the frames."""
+    from msakit.core.sample_view import view_sample
+    from msakit.core.samples import Samples
+    from msakit.core.workflow import load_run, stored_samples
+
+    trained = load_run(run, options.registry())
+    samples = Samples.open(stored_samples(trained.run, store), trained.resolved)
+    samples.check_widths(trained.run.widths())
+    view = view_sample(trained, samples, sample_id)
+    written = _draw_maps(view, output) if output else []
+    if as_json:
+        diagnostics = {name: values.tolist() for name, values in view.diagnostics.items()}
+        print_json({**asdict(view.answer), "tokens": view.tokens, "diagnostics": diagnostics})
+        return
+    rows = [("answer", str(view.answer.prediction))]
+    rows += [("likeliest", f"{name} {chance:.1%}") for name, chance in view.answer.likeliest]
+    rows += [("without", name) for name in view.answer.absent]
+    rows += [(name, _shown(values)) for name, values in view.diagnostics.items()]
+    print_table("", (sample_id, ""), rows)
+    for file in written:
+        say(f"Wrote {file}")
+
+
+def _shown(values: NDArray[Any]) -> str:
+    if values.size > MOST_SHOWN:
+        return " x ".join(map(str, values.shape))
+    return " ".join(f"{value:.3f}" for value in values.ravel().tolist())
+
+
+def _draw_maps(view: SampleView, folder: Path) -> list[Path]:
+    from msakit.core.report_figures import sample_maps
+
+    if not view.maps:
+        raise InputError(
+            "The run's fuser shows no attention map of this sample.",
+            hint="The fuser cmpta does, of samples that have text and the modality.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for figure in sample_maps(view.maps, view.tokens, view.frame_shifts_s):
+        files.append(folder / f"{view.answer.id} {figure.title}.svg".replace(" ", "_").replace("/", "_"))
+        files[-1].write_text(figure.svg, encoding="utf-8")
+    return files

@@ -276,6 +276,35 @@ def _diagnostic_profile(name: str, table: Floats) -> Figure:
     return Figure(name, f"Mean and standard deviation over {len(table)} samples.", draw(paint))
 
 
+def sample_maps(
+    maps: Mapping[str, Floats], tokens: Sequence[str], frame_shifts_s: Mapping[str, float | None]
+) -> list[Figure]:
+    """Heat maps of one sample: its text tokens [L] over the frames [T] of each modality, in seconds.
+
+    Args:
+        maps: `attention_text_<modality>` to weights [L, T].
+        tokens: The utterance, token by token; when there are as many as rows, they name them.
+        frame_shifts_s: Modality to seconds between frames, None where that is not known.
+    """
+    figures = []
+    for name, values in maps.items():
+        modality = name.removeprefix("attention_text_")
+        shift = frame_shifts_s.get(modality)
+
+        def paint(axes: Axes, values: Floats = values, shift: float | None = shift) -> None:
+            extent = (0.0, values.shape[1] * (shift or 1.0), values.shape[0] - 0.5, -0.5)
+            image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest", extent=extent)
+            axes.grid(visible=False)
+            if len(tokens) == len(values):
+                axes.set_yticks(range(len(tokens)), [token.strip() or token for token in tokens])
+            axes.set(xlabel="frame" if shift is None else "seconds", ylabel="text token")
+            axes.figure.colorbar(image, ax=axes, label="attention, mean over heads")
+
+        height = min(20.0, 1.6 + 0.22 * len(values))
+        figures.append(Figure(f"text over {modality}", "", draw(paint, width=8.0, height=height)))
+    return figures
+
+
 def attention_maps(name: str, maps: Mapping[str, Floats], limit: int = 3) -> list[Figure]:
     """Heat maps [L, T] of the first samples that have one, without the zeros that are padding."""
     figures = []

@@ -201,6 +201,42 @@ def test_inspect_shows_the_literal_layout(pipeline_file):
     assert len(content["answers"]) == 61
 
 
+@pytest.fixture(scope="module")
+def attentive(tmp_path_factory):
+    """A run whose fuser shows attention maps."""
+    folder = tmp_path_factory.mktemp("attentive")
+    file = folder / "pipeline.yaml"
+    encoders = {name: {"name": "bilstm", "hidden_size": 8, "output_size": 16} for name in ("audio", "vision")}
+    file.write_text(yaml.safe_dump(tiny_pipeline(encoders=encoders, fuser="cmpta", injector="pseudo6")))
+    store = fill_store(folder / "store")
+    assert run("train", file, "--store", store, "-o", folder / "run")[0] == 0
+    return folder / "run"
+
+
+def test_inspect_sample_shows_and_draws_what_the_fuser_attends_to(attentive, tmp_path):
+    code, stdout, stderr = run("inspect", "sample", attentive, "s007", "--json", "-o", tmp_path / "maps")
+    assert code == 0, stderr
+    shown = json.loads(stdout)
+    assert "".join(shown["tokens"]) == "one of the worst things I saw"
+    for modality in ("audio", "vision"):
+        weights = shown["diagnostics"][f"attention_text_{modality}"]
+        assert len(weights) == len(shown["tokens"])
+        assert [sum(row) for row in weights] == pytest.approx([1.0] * len(weights), abs=1e-5)
+        drawn = (tmp_path / "maps" / f"s007_text_over_{modality}.svg").read_text()
+        assert "seconds" in drawn
+    assert "attention_text_audio" in run("inspect", "sample", attentive, "s007")[1]
+
+
+def test_inspect_sample_says_what_is_wrong(attentive, trained, tmp_path):
+    code, _, stderr = run("inspect", "sample", attentive, "nobody")
+    assert code == 2
+    assert "no sample 'nobody'" in stderr
+    code, _, stderr = run("inspect", "sample", trained[0], "s007", "-o", tmp_path / "maps")
+    assert code == 2
+    assert "shows no attention map" in stderr
+    assert not (tmp_path / "maps").exists()
+
+
 def test_sweep_runs_a_grid_on_the_validation_split_and_resumes(tmp_path, store, monkeypatch):
     study = tmp_path / "study.yaml"
     grid = {"pipeline": tiny_pipeline(), "grid": {"injector": ["pseudo2", "pseudo3"]}, "seeds": [1, 2]}
@@ -208,7 +244,7 @@ def test_sweep_runs_a_grid_on_the_validation_split_and_resumes(tmp_path, store, 
     arguments = ["sweep", study, "--store", store, "-o", tmp_path / "runs", "--json"]
     code, stdout, _ = run(*arguments)
     assert code == 0
-    systems = json.loads(stdout)["systems"]
+    systems = json.loads(stdout)["splits"]["valid"]["systems"]
     assert set(systems) == {"injector=pseudo2", "injector=pseudo3"}
     assert len(systems["injector=pseudo2"]["mae"]["values"]) == 2
     assert not list((tmp_path / "runs").rglob("predictions.test.csv"))

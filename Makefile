@@ -4,10 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help install demo table test test-all lint docs crash fuzz bench clean
+.PHONY: help install demo table table-papers test test-all lint docs crash fuzz bench clean
 
 help:  ## List the targets.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(VENV)/.installed  ## Create the virtual environment with everything in it.
 
@@ -24,7 +24,10 @@ demo: install  ## Train an adapter on a pretrained language model over real audi
 	$(BIN)/msakit quickstart
 
 table: install  ## Regenerate the README's result table: three seeds, mean and sd (about 25 minutes).
-	$(BIN)/python benchmarks/readme_tables.py
+	$(BIN)/python benchmarks/tables.py quickstart
+
+table-papers: install  ## Regenerate the table of docs/results.md: ten systems, three seeds (about 90 minutes).
+	$(BIN)/python benchmarks/tables.py papers
 
 test: install  ## Run the tests.
 	$(BIN)/python -m pytest -m "not slow"

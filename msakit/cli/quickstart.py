@@ -57,7 +57,7 @@ def quickstart(
     if not as_json:
         say(ABOUT + "\n")
     study.run(registry, watch)
-    print_study(study, study.results(registry, "test"), METRICS, baselines=_baselines(study), as_json=as_json)
+    print_study(study, registry, METRICS, as_json=as_json)
     if not as_json:
         _say_what_next(study, time.monotonic() - started)
 
@@ -66,14 +66,6 @@ def _first_run(study: Study) -> Path:
     from msakit.core.study import slug
 
     return study.folder / slug(next(iter(study.config.systems))) / f"seed-{study.config.seeds[0]}"
-
-
-def _baselines(study: Study) -> dict[str, dict[str, float]]:
-    from msakit.core.run import Run
-
-    metrics = Run(_first_run(study)).read_json("metrics.json")
-    found: dict[str, dict[str, float]] = metrics["baselines"]["test"]
-    return found
 
 
 def _say_what_next(study: Study, seconds: float) -> None:

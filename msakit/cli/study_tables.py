@@ -11,6 +11,7 @@ from msakit.cli.render import number, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from msakit.core.registry import Registry
     from msakit.core.study import Study, Summary
 
 
@@ -22,33 +23,40 @@ def show_summary(summary: Summary | None, digits: int = 3) -> str:
     return mean if summary.deviation is None else f"{mean} ± {summary.deviation:.{digits}f}"
 
 
-def print_study(
-    study: Study,
-    results: Mapping[str, Mapping[str, Summary]],
-    metrics: Sequence[str],
-    *,
-    baselines: Mapping[str, Mapping[str, Any]] | None = None,
-    as_json: bool = False,
-) -> None:
-    """Print one row a system: the metrics, trained parameters and speed."""
+def print_study(study: Study, registry: Registry, metrics: Sequence[str], *, as_json: bool = False) -> None:
+    """Print a table a split, one row a system: the metrics, trained parameters and speed."""
+    found = {
+        split: (study.results(registry, split), study.baselines(registry, split))
+        for split in study.config.splits
+    }
     if as_json:
-        shown = {s: {name: asdict(value) for name, value in m.items()} for s, m in results.items()}
-        print_json({"systems": shown, "baselines": baselines or {}, "seeds": study.config.seeds})
+        splits = {
+            split: {"systems": _as_dicts(systems), "baselines": baselines}
+            for split, (systems, baselines) in found.items()
+        }
+        print_json({"title": study.config.title, "seeds": study.config.seeds, "splits": splits})
         return
     columns = ("system", *metrics, "trained parameters", "train samples/s")
-    rows = [
-        (
-            system,
-            *(show_summary(values.get(name)) for name in metrics),
-            _count(values.get("trainable")),
-            show_summary(values.get("train_samples_per_s"), 1),
-        )
-        for system, values in results.items()
-    ]
-    for name, values in (baselines or {}).items():
-        rows.append((f"{name} baseline", *(number(values.get(metric), 3) for metric in metrics), "0", "-"))
     seeds = ", ".join(map(str, study.config.seeds))
-    print_table(f"{study.config.title} (seeds {seeds})", columns, rows, right=columns[1:])
+    for split, (systems, baselines) in found.items():
+        rows = [_row(system, values, metrics) for system, values in systems.items()]
+        for name, constant in baselines.items():
+            cells = (number(constant.get(metric), 3) for metric in metrics)
+            rows.append((f"{name} baseline", *cells, "0", "-"))
+        print_table(f"{study.config.title}, {split} split (seeds {seeds})", columns, rows, right=columns[1:])
+
+
+def _row(system: str, values: Mapping[str, Summary], metrics: Sequence[str]) -> tuple[str, ...]:
+    return (
+        system,
+        *(show_summary(values.get(name)) for name in metrics),
+        _count(values.get("trainable")),
+        show_summary(values.get("train_samples_per_s"), 1),
+    )
+
+
+def _as_dicts(systems: Mapping[str, Mapping[str, Summary]]) -> dict[str, dict[str, Any]]:
+    return {system: {name: asdict(value) for name, value in m.items()} for system, m in systems.items()}
 
 
 def _count(summary: Summary | None) -> str:

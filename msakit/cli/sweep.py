@@ -51,8 +51,7 @@ def sweep(
         print_table("", ("system", "seed", "state", "folder"), rows)
         return
     planned.run(registry, watch)
-    for split in planned.config.splits:
-        print_study(planned, planned.results(registry, split), metric_names(planned), as_json=as_json)
+    print_study(planned, registry, metric_names(planned), as_json=as_json)
 
 
 def watch(cell: Cell) -> Sequence[Observer]:

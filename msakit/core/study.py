@@ -153,6 +153,15 @@ class Study:
             for system, metrics in values.items()
         }
 
+    def baselines(self, registry: Registry, split: str) -> dict[str, dict[str, float | None]]:
+        """What always answering the training mean or median (or class) would get, from any finished run."""
+        for cell in self.cells(registry):
+            if cell.is_finished:
+                found: dict[str, dict[str, float | None]]
+                found = Run(cell.folder).read_json("metrics.json").get("baselines", {}).get(split, {})
+                return found
+        return {}
+
 
 def read_study(path: Path, store: Path, folder: Path) -> Study:
     """Read a study file.

@@ -21,7 +21,7 @@ from msakit.core.predictions import write_large_diagnostics, write_predictions
 from msakit.core.resolution import resolve
 from msakit.core.run import Run
 from msakit.core.samples import Samples
-from msakit.core.training import Trainer
+from msakit.core.training import Progress, Trainer
 from msakit.core.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def train_run(
 ) -> TrainedRun:
     """Train a pipeline and evaluate its best checkpoint; everything lands in the run directory.
 
+    A pipeline with nothing to train (a text-only prompt to a frozen backbone) is only evaluated.
+
     Raises:
         DataError: The store does not hold what the pipeline needs.
         InputError: The folder holds another run.
@@ -89,19 +91,15 @@ def train_run(
     _fit_scalers(pipeline, samples, resolved)
     run.write_json("features.json", samples.feature_descriptions)
     run.write_json("provenance.json", provenance.collect(seed=settings.seed, data=_identify(plan, samples)))
-    metric = validation_metric(resolved.dataset.metrics)
     if not resolved.config.prompt.context:
         pipeline.prepare(samples.texts, partial(_tell, observers))
-    trainer = Trainer(pipeline, samples, settings, metric, run, observers)
-    if plan.resume:
-        trainer.resume()
-    progress = trainer.train()
+    progress = _train(plan, pipeline, samples, run, observers)
     run.load_adapter(pipeline)
     trained = TrainedRun(run, resolved, pipeline)
     facts = {
         "timing": {
             "train_s": progress.seconds,
-            "samples_per_s": progress.samples / max(progress.seconds, 1e-9),
+            "samples_per_s": progress.samples / progress.seconds if progress.samples else None,
         },
         "training": {
             "best_epoch": progress.best_epoch,
@@ -201,6 +199,20 @@ def stored_samples(run: Run, store: Path | None) -> Path:
     if not recorded or not Path(recorded).exists():
         raise InputError(f"The store of {run.folder} ({recorded}) is gone.", hint="Name one with --store.")
     return Path(recorded)
+
+
+def _train(
+    plan: TrainingPlan, pipeline: Pipeline, samples: Samples, run: Run, observers: Sequence[Observer]
+) -> Progress:
+    """Train what there is to train: of a text-only prompt to a frozen backbone, nothing."""
+    if not pipeline.trainable_parameters():
+        run.save_adapter(pipeline)
+        return Progress(stopped="nothing to train")
+    metric = validation_metric(plan.resolved.dataset.metrics)
+    trainer = Trainer(pipeline, samples, plan.resolved.config.training, metric, run, observers)
+    if plan.resume:
+        trainer.resume()
+    return trainer.train()
 
 
 def _predict_split(

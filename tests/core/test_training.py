@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from msakit.core.batching import shuffled_batches, sorted_batches
 from msakit.core.config import parse_pipeline
-from msakit.core.errors import DataError, InputError, MsakitError
+from msakit.core.errors import DataError, InputError
 from msakit.core.resolution import resolve
 from msakit.core.run import Run
 from msakit.core.samples import Samples
@@ -148,11 +148,21 @@ def test_an_existing_run_is_not_overwritten(registry, store, tmp_path):
     assert (tmp_path / "run" / "metrics.json").read_bytes() == before
 
 
-def test_a_pipeline_without_anything_to_train_says_so(registry, store, tmp_path):
-    with pytest.raises(MsakitError, match="nothing to train"):
-        train_run(
-            plan(registry, store, tmp_path / "run", fuser="none", injector="none", encoders={}), registry
-        )
+def test_a_text_only_prompt_to_a_frozen_backbone_is_evaluated_as_it_is(registry, store, tmp_path):
+    """Its predictions are the plain backbone's, whatever the seed, and the run loads like any other."""
+    nothing = {"fuser": "none", "injector": "none", "encoders": {}}
+    first = train_run(plan(registry, store, tmp_path / "a", **nothing), registry)
+    metrics = first.run.read_json("metrics.json")
+    assert metrics["training"] == {"best_epoch": -1, "epochs": 0, "stopped": "nothing to train"}
+    assert metrics["timing"]["samples_per_s"] is None
+    assert metrics["parameters"]["trainable"] == 0
+    other_seed = {"training": {**tiny_pipeline()["training"], "seed": 2}}
+    train_run(plan(registry, store, tmp_path / "b", **nothing, **other_seed), registry)
+    predictions = (tmp_path / "a" / "predictions.test.csv").read_bytes()
+    assert (tmp_path / "b" / "predictions.test.csv").read_bytes() == predictions
+    loaded = load_run(tmp_path / "a", registry)
+    evaluate_run(loaded, Samples.open(store, loaded.resolved), ["test"])
+    assert (tmp_path / "a" / "predictions.test.csv").read_bytes() == predictions
 
 
 def test_a_store_without_the_dataset_or_modality_is_refused(registry, store, tmp_path):

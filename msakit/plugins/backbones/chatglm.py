@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from msakit.core.errors import InputError, MissingExtraError
-from msakit.plugins.backbones.checkpoints import CheckpointFormat, Named, require
+from msakit.plugins.backbones.checkpoints import CheckpointFormat, require
+from msakit.plugins.backbones.tensor_names import Named, TensorNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,17 +20,22 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_NAMES = {
-    "transformer.embedding.word_embeddings": "model.embed_tokens",
-    "transformer.encoder.final_layernorm": "model.norm",
-    "transformer.output_layer": "lm_head",
-    "input_layernorm": "input_layernorm",
-    "post_attention_layernorm": "post_attention_layernorm",
-    "self_attention.dense": "self_attn.o_proj",
-    "mlp.dense_h_to_4h": "mlp.gate_up_proj",
-    "mlp.dense_4h_to_h": "mlp.down_proj",
-}
-_LAYER = re.compile(r"transformer\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)\Z")
+_TENSORS = TensorNames(
+    "ChatGLM",
+    layer=re.compile(r"transformer\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)\Z"),
+    names={
+        "transformer.embedding.word_embeddings": "model.embed_tokens",
+        "transformer.encoder.final_layernorm": "model.norm",
+        "transformer.output_layer": "lm_head",
+        "input_layernorm": "input_layernorm",
+        "post_attention_layernorm": "post_attention_layernorm",
+        "self_attention.dense": "self_attn.o_proj",
+        "mlp.dense_h_to_4h": "mlp.gate_up_proj",
+        "mlp.dense_4h_to_h": "mlp.down_proj",
+    },
+    fused="self_attention.query_key_value",
+    computed="rotary_pos_emb.inv_freq",
+)
 _ROLES = ("system", "user", "assistant", "observation")
 _SPECIAL = ("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop", *(f"<|{role}|>" for role in _ROLES))
 
@@ -67,26 +71,9 @@ def read_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def convert(name: str, tensor: Tensor, facts: Mapping[str, Any]) -> list[Named]:
     """One ChatGLM3 tensor to its GLM tensors."""
-    if name.endswith("rotary_pos_emb.inv_freq"):
-        return []
-    layer = _LAYER.match(name)
-    if layer is None:
-        stem, _, kind = name.rpartition(".")
-        return [(f"{_rename(stem)}.{kind}", tensor)]
-    index, stem, kind = layer.groups()
-    start = f"model.layers.{index}"
-    if stem == "self_attention.query_key_value":
-        queries = facts["num_attention_heads"] * facts["head_dim"]
-        keys = facts["num_key_value_heads"] * facts["head_dim"]
-        parts = zip("qkv", torch.split(tensor, [queries, keys, keys]), strict=True)
-        return [(f"{start}.self_attn.{part}_proj.{kind}", piece) for part, piece in parts]
-    return [(f"{start}.{_rename(stem)}.{kind}", tensor)]
-
-
-def _rename(stem: str) -> str:
-    if stem not in _NAMES:
-        raise InputError(f"'{stem}' is no part of a ChatGLM checkpoint.")
-    return _NAMES[stem]
+    queries = facts["num_attention_heads"] * facts["head_dim"]
+    keys = facts["num_key_value_heads"] * facts["head_dim"]
+    return _TENSORS.convert(name, tensor, (queries, keys, keys))
 
 
 class ChatGLMCodec:

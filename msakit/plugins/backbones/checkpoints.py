@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from msakit.plugins.backbones.codecs import TextCodec
     from msakit.plugins.backbones.config import CausalLMConfig
-
-Named = tuple[str, "Tensor"]
+    from msakit.plugins.backbones.tensor_names import Named
 
 
 @dataclass(frozen=True, slots=True)

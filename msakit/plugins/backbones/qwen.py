@@ -13,7 +13,8 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError, MissingExtraError
-from msakit.plugins.backbones.checkpoints import CheckpointFormat, Named, require
+from msakit.plugins.backbones.checkpoints import CheckpointFormat, require
+from msakit.plugins.backbones.tensor_names import Named, TensorNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,18 +22,23 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_NAMES = {
-    "transformer.wte": "model.embed_tokens",
-    "transformer.ln_f": "model.norm",
-    "lm_head": "lm_head",
-    "ln_1": "input_layernorm",
-    "ln_2": "post_attention_layernorm",
-    "attn.c_proj": "self_attn.o_proj",
-    "mlp.w1": "mlp.up_proj",
-    "mlp.w2": "mlp.gate_proj",
-    "mlp.c_proj": "mlp.down_proj",
-}
-_LAYER = re.compile(r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)\Z")
+_TENSORS = TensorNames(
+    "Qwen",
+    layer=re.compile(r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)\Z"),
+    names={
+        "transformer.wte": "model.embed_tokens",
+        "transformer.ln_f": "model.norm",
+        "lm_head": "lm_head",
+        "ln_1": "input_layernorm",
+        "ln_2": "post_attention_layernorm",
+        "attn.c_proj": "self_attn.o_proj",
+        "mlp.w1": "mlp.up_proj",
+        "mlp.w2": "mlp.gate_proj",
+        "mlp.c_proj": "mlp.down_proj",
+    },
+    fused="attn.c_attn",
+    computed="rotary_emb.inv_freq",
+)
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -62,25 +68,8 @@ def read_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def convert(name: str, tensor: Tensor, facts: Mapping[str, Any]) -> list[Named]:
     """One Qwen tensor to its Qwen2 tensors."""
-    del facts
-    if name.endswith("rotary_emb.inv_freq"):
-        return []
-    layer = _LAYER.match(name)
-    if layer is None:
-        stem, _, kind = name.rpartition(".")
-        return [(f"{_rename(stem)}.{kind}", tensor)]
-    index, stem, kind = layer.groups()
-    start = f"model.layers.{index}"
-    if stem == "attn.c_attn":
-        parts = zip("qkv", tensor.chunk(3), strict=True)
-        return [(f"{start}.self_attn.{part}_proj.{kind}", piece) for part, piece in parts]
-    return [(f"{start}.{_rename(stem)}.{kind}", tensor)]
-
-
-def _rename(stem: str) -> str:
-    if stem not in _NAMES:
-        raise InputError(f"'{stem}' is no part of a Qwen checkpoint.")
-    return _NAMES[stem]
+    width = facts["hidden_size"]
+    return _TENSORS.convert(name, tensor, (width, width, width))
 
 
 class QwenCodec:

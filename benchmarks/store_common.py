@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import json
 import mmap
@@ -60,6 +61,20 @@ class Corpus:
     def num_bytes(self) -> int:
         """Bytes of all values."""
         return int(self.lengths().sum()) * self.width * np.dtype(self.dtype).itemsize
+
+
+def add_corpus_options(parser: argparse.ArgumentParser) -> None:
+    """The shape of the corpus; the default is 39 KB a sample."""
+    parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--shortest", type=int, default=20, help="frames")
+    parser.add_argument("--longest", type=int, default=280, help="frames")
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--dtype", default="float32")
+
+
+def corpus_of(given: argparse.Namespace) -> Corpus:
+    """The corpus those options describe."""
+    return Corpus(given.samples, given.shortest, given.longest, given.width, given.dtype)
 
 
 def key_of(number: int) -> bytes:

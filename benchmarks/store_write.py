@@ -110,15 +110,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--samples", type=int, default=4000)
-    parser.add_argument("--shortest", type=int, default=20)
-    parser.add_argument("--longest", type=int, default=280)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--dtype", default="float32")
+    common.add_corpus_options(parser)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     given = parser.parse_args()
-    corpus = common.Corpus(given.samples, given.shortest, given.longest, given.width, given.dtype)
+    corpus = common.corpus_of(given)
     content = [corpus.values(number, length) for number, length in enumerate(corpus.lengths())]
     seconds: dict[str, list[float]] = {name: [] for name in SYSTEMS}
     with tempfile.TemporaryDirectory() as root:

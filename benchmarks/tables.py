@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,7 @@ def format_study(results: dict[str, Any], footer: str, *, with_speed: bool = Fal
     for system, metrics in found["systems"].items():
         cells = [spread(metrics[name]) for name in METRICS]
         cells.append(f"{metrics['trainable']['mean']:,.0f}")
-        cells += [spread(metrics["train_samples_per_s"], 1)] if with_speed else []
+        cells += [speed(metrics)] if with_speed else []
         lines.append(f"| {system} | {' | '.join(cells)} |")
     for name, metrics in found["baselines"].items():
         cells = ["-" if metrics[key] is None else f"{metrics[key]:.3f}" for key in METRICS]
@@ -62,9 +63,15 @@ def format_study(results: dict[str, Any], footer: str, *, with_speed: bool = Fal
     return "\n".join([*lines, "", f"Mean ± sd over seeds {seeds}; {footer}"])
 
 
-def spread(summary: dict[str, Any], digits: int = 3) -> str:
+def spread(summary: dict[str, Any]) -> str:
     """A metric over seeds."""
-    return f"{summary['mean']:.{digits}f} ± {summary['deviation']:.{digits}f}"
+    return f"{summary['mean']:.3f} ± {summary['deviation']:.3f}"
+
+
+def speed(metrics: dict[str, Any]) -> str:
+    """Median over seeds; a system that trains nothing has no speed."""
+    summary = metrics.get("train_samples_per_s")
+    return f"{statistics.median(summary['values']):.1f}" if summary else "-"
 
 
 def train_step_table(_: Path) -> str:

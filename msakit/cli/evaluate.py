@@ -34,12 +34,11 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's best checkpoint: predictions to disk first, metrics second."""
-    from msakit.core.samples import Samples
     from msakit.core.workflow import evaluate_run, load_run, stored_samples, with_decoding
 
     ablations = [_ablation(text) for text in without or ()]
     trained = with_decoding(load_run(run, options.registry()), decode)
-    samples = Samples.open(stored_samples(trained.run, store), trained.resolved)
+    samples = stored_samples(trained, store)
     splits = split or ["test"]
     total = sum(len(samples.rows(name)) for name in splits)
     with progress_bar() as bar:

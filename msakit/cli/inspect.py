@@ -104,13 +104,10 @@ def sample(
 ) -> None:
     """Show what a run makes of one sample: answer, expert weights, attention of its words over the frames."""
     from msakit.core.sample_view import view_sample
-    from msakit.core.samples import Samples
     from msakit.core.workflow import load_run, stored_samples
 
     trained = load_run(run, options.registry())
-    samples = Samples.open(stored_samples(trained.run, store), trained.resolved)
-    samples.check_widths(trained.run.widths())
-    view = view_sample(trained, samples, sample_id)
+    view = view_sample(trained, stored_samples(trained, store), sample_id)
     written = _draw_maps(view, output) if output else []
     if as_json:
         diagnostics = {name: values.tolist() for name, values in view.diagnostics.items()}

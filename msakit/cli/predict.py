@@ -60,11 +60,9 @@ def predict(
 
 
 def _stored(trained: TrainedRun, ids: list[str], store: Path | None) -> list[Batch]:
-    from msakit.core.samples import Samples
     from msakit.core.workflow import stored_samples
 
-    samples = Samples.open(stored_samples(trained.run, store), trained.resolved)
-    samples.check_widths(trained.run.widths())
+    samples = stored_samples(trained, store)
     return [samples.batch(samples.rows_of([name])) for name in ids]
 
 

@@ -57,22 +57,16 @@ def quickstart(
     if not as_json:
         say(ABOUT + "\n")
     study.run(registry, watch)
-    print_study(study, registry, METRICS, as_json=as_json)
+    print_study(study, METRICS, as_json=as_json)
     if not as_json:
         _say_what_next(study, time.monotonic() - started)
-
-
-def _first_run(study: Study) -> Path:
-    from msakit.core.study import slug
-
-    return study.folder / slug(next(iter(study.config.systems))) / f"seed-{study.config.seeds[0]}"
 
 
 def _say_what_next(study: Study, seconds: float) -> None:
     from msakit.core.errors import MissingExtraError
     from msakit.core.report import write_report
 
-    run = _first_run(study)
+    _, _, run = study.places()[0]
     say(
         f"\nTest split; done in {seconds / 60:.1f} minutes. Every prediction is in {run}/predictions.test.csv"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from msakit.cli.journal_options import NoLocks, WalDir
+from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.render import print_json, print_table, say
 from msakit.feature_store.errors import StoreError
 
@@ -176,10 +176,11 @@ def recover_command(
     from msakit.feature_store import FeatureStore
     from msakit.feature_store.maintenance import recover
 
+    writing = writer_options(wal_dir, no_locks)
     found = recover(
         FeatureStore.open(store),
-        wal_dir=wal_dir,
-        locking="none" if no_locks else "flock",
+        wal_dir=writing.wal_dir,
+        locking=writing.locking,
         foreign_older_than_s=older_than_min * 60 if adopt_foreign else None,
     )
     if as_json:

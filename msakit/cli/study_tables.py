@@ -11,7 +11,6 @@ from msakit.cli.render import number, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from msakit.core.registry import Registry
     from msakit.core.study import Study, Summary
 
 
@@ -23,12 +22,9 @@ def show_summary(summary: Summary | None, digits: int = 3) -> str:
     return mean if summary.deviation is None else f"{mean} ± {summary.deviation:.{digits}f}"
 
 
-def print_study(study: Study, registry: Registry, metrics: Sequence[str], *, as_json: bool = False) -> None:
+def print_study(study: Study, metrics: Sequence[str], *, as_json: bool = False) -> None:
     """Print a table a split, one row a system: the metrics, trained parameters and speed."""
-    found = {
-        split: (study.results(registry, split), study.baselines(registry, split))
-        for split in study.config.splits
-    }
+    found = {split: (study.results(split), study.baselines(split)) for split in study.config.splits}
     if as_json:
         splits = {
             split: {"systems": _as_dicts(systems), "baselines": baselines}

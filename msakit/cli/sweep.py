@@ -51,7 +51,7 @@ def sweep(
         print_table("", ("system", "seed", "state", "folder"), rows)
         return
     planned.run(registry, watch)
-    print_study(planned, registry, metric_names(planned), as_json=as_json)
+    print_study(planned, metric_names(planned), as_json=as_json)
 
 
 def watch(cell: Cell) -> Sequence[Observer]:

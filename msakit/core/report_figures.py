@@ -293,12 +293,10 @@ def sample_maps(
 
         def paint(axes: Axes, values: Floats = values, shift: float | None = shift) -> None:
             extent = (0.0, values.shape[1] * (shift or 1.0), values.shape[0] - 0.5, -0.5)
-            image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest", extent=extent)
-            axes.grid(visible=False)
+            _paint_map(axes, values, extent, label="attention, mean over heads")
             if len(tokens) == len(values):
                 axes.set_yticks(range(len(tokens)), [token.strip() or token for token in tokens])
             axes.set(xlabel="frame" if shift is None else "seconds", ylabel="text token")
-            axes.figure.colorbar(image, ax=axes, label="attention, mean over heads")
 
         height = min(20.0, 1.6 + 0.22 * len(values))
         figures.append(Figure(f"text over {modality}", "", draw(paint, width=8.0, height=height)))
@@ -312,15 +310,21 @@ def attention_maps(name: str, maps: Mapping[str, Floats], limit: int = 3) -> lis
         values = padded[: _num_used(padded, axis=1), : _num_used(padded, axis=0)]
 
         def paint(axes: Axes, values: Floats = values) -> None:
-            image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest")
-            axes.grid(visible=False)
+            _paint_map(axes, values)
             axes.set(xlabel="attended position", ylabel="attending position")
-            axes.figure.colorbar(image, ax=axes)
 
         figures.append(
             Figure(f"{name}: {sample}", f"{values.shape[0]} by {values.shape[1]} positions.", draw(paint))
         )
     return figures
+
+
+def _paint_map(
+    axes: Axes, values: Floats, extent: tuple[float, float, float, float] | None = None, *, label: str = ""
+) -> None:
+    image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest", extent=extent)
+    axes.grid(visible=False)
+    axes.figure.colorbar(image, ax=axes, label=label)
 
 
 def _num_used(values: Floats, *, axis: int) -> int:

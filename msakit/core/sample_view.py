@@ -52,10 +52,9 @@ def view_sample(trained: TrainedRun, samples: Samples, sample_id: str) -> Sample
     batch = samples.batch(samples.rows_of([sample_id]))
     prediction = trained.pipeline.predict(batch.to(trained.pipeline.device))
     backbone = trained.pipeline.backbone
-    described = samples.feature_descriptions
     return SampleView(
         answer=answers_of(batch, prediction, trained)[0],
         tokens=[backbone.detokenize([token]) for token in backbone.tokenize(batch.texts[0] or "")],
         diagnostics={name: values[0] for name, values in prediction.diagnostics.items()},
-        frame_shifts_s={name: described[name]["frame_shift_s"] for name in described},
+        frame_shifts_s={name: it["frame_shift_s"] for name, it in samples.feature_descriptions.items()},
     )

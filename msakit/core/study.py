@@ -112,12 +112,20 @@ class Study:
         return list(self._cells(registry))
 
     def _cells(self, registry: Registry) -> Iterator[Cell]:
-        for seed in self.config.seeds:
-            for name, settings in self.config.variants().items():
-                content = override(apply(self.pipeline, settings), [("training.seed", seed)])
-                config = parse_pipeline(content, f"system '{name}'")
-                resolved = resolve(config, registry, source=f"system '{name}'")
-                yield Cell(name, seed, self.folder / slug(name) / f"seed-{seed}", resolved)
+        variants = self.config.variants()
+        for name, seed, folder in self.places():
+            content = override(apply(self.pipeline, variants[name]), [("training.seed", seed)])
+            config = parse_pipeline(content, f"system '{name}'")
+            resolved = resolve(config, registry, source=f"system '{name}'")
+            yield Cell(name, seed, folder, resolved)
+
+    def places(self) -> list[tuple[str, int, Path]]:
+        """System, seed and run directory of every run, in the order they are trained in."""
+        return [
+            (name, seed, self.folder / slug(name) / f"seed-{seed}")
+            for seed in self.config.seeds
+            for name in self.config.variants()
+        ]
 
     def run(self, registry: Registry, observers: Callable[[Cell], Iterable[Observer]]) -> None:
         """Train every run that is not finished; started ones go on where they stopped."""
@@ -135,11 +143,11 @@ class Study:
             trained = train_run(plan, registry, observers=observers(cell), backbone=backbone)
             backbone = trained.pipeline.backbone
 
-    def results(self, registry: Registry, split: str) -> dict[str, dict[str, Summary]]:
+    def results(self, split: str) -> dict[str, dict[str, Summary]]:
         """System to metric to its summary over the finished seeds."""
         values: dict[str, dict[str, list[float]]] = {}
-        for cell in self.cells(registry):
-            metrics = Run(cell.folder).read_json("metrics.json")
+        for system, _, folder in self.places():
+            metrics = Run(folder).read_json("metrics.json")
             facts = {
                 "trainable": metrics.get("parameters", {}).get("trainable"),
                 "train_s": metrics.get("timing", {}).get("train_s"),
@@ -147,18 +155,17 @@ class Study:
             }
             for name, value in {**metrics.get("splits", {}).get(split, {}), **facts}.items():
                 if value is not None:
-                    values.setdefault(cell.system, {}).setdefault(name, []).append(float(value))
+                    values.setdefault(system, {}).setdefault(name, []).append(float(value))
         return {
             system: {name: summarise(numbers) for name, numbers in metrics.items()}
             for system, metrics in values.items()
         }
 
-    def baselines(self, registry: Registry, split: str) -> dict[str, dict[str, float | None]]:
+    def baselines(self, split: str) -> dict[str, dict[str, float | None]]:
         """What always answering the training mean or median (or class) would get, from any finished run."""
-        for cell in self.cells(registry):
-            if cell.is_finished:
-                found: dict[str, dict[str, float | None]]
-                found = Run(cell.folder).read_json("metrics.json").get("baselines", {}).get(split, {})
+        for _, _, folder in self.places():
+            if metrics := Run(folder).read_json("metrics.json"):
+                found: dict[str, dict[str, float | None]] = metrics.get("baselines", {}).get(split, {})
                 return found
         return {}
 

@@ -187,14 +187,19 @@ def with_decoding(trained: TrainedRun, decode: str | None) -> TrainedRun:
     return replace(trained, resolved=replace(trained.resolved, config=parse_pipeline(content, "--decode")))
 
 
-def stored_samples(run: Run, store: Path | None) -> Path:
-    """The store given, or else the one the run was trained on.
+def stored_samples(trained: TrainedRun, store: Path | None) -> Samples:
+    """The samples of the store given, or else of the one the run was trained on.
 
     Raises:
         InputError: Neither is there.
+        DataError: The store does not hold what the pipeline was trained on.
     """
-    if store is not None:
-        return store
+    samples = Samples.open(store or _recorded_store(trained.run), trained.resolved)
+    samples.check_widths(trained.run.widths())
+    return samples
+
+
+def _recorded_store(run: Run) -> Path:
     recorded = run.read_json("provenance.json").get("data", {}).get("store")
     if not recorded or not Path(recorded).exists():
         raise InputError(f"The store of {run.folder} ({recorded}) is gone.", hint="Name one with --store.")

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from msakit.core.registry import Registry
     from msakit.core.specs import BackboneSpec, ComponentSpec, DatasetSpec, RecipeSpec
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="List and show what can be named.")
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List and show what can be named.",
+)
 
 SECTIONS = (*(kind.value for kind in Kind), "dataset", "recipe")
 

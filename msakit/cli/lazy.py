@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("msakit.cli.report", "Write an HTML report of a run."),
     "extract": ("msakit.cli.extract", "Extract features from media into a store."),
     "store": ("msakit.cli.store", "Create, fill, inspect and mend feature stores."),
-    "inspect": ("msakit.cli.inspect", "Look into prompts and pipelines."),
+    "inspect": ("msakit.cli.inspect", "Look into prompts, pipelines and samples."),
     "components": ("msakit.cli.components", "List and show what can be named."),
     "plugins": ("msakit.cli.plugins", "List, check and start plugins."),
 }

@@ -11,7 +11,12 @@ from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.settings import AsJson
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="List, check and start plugins.")
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List, check and start plugins.",
+)
 
 
 @app.command("list", epilog="Example: msakit plugins list")

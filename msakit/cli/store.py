@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from msakit.feature_store.validation import Validation
 
 app = typer.Typer(
+    add_completion=False,
     rich_markup_mode=None,
     help="Create, fill, inspect and mend feature stores.",
     epilog="Example: msakit store ls feats",

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from reference.mse_step import ReferenceStep
 
-from msakit.core.batch import Batch
-from msakit.core.builder import build_pipeline
-from msakit.core.config import parse_pipeline
-from msakit.core.provenance import collect
-from msakit.core.registry import load_registry
-from msakit.core.resolution import resolve
+from msakit.core.pipeline.batch import Batch
+from msakit.core.pipeline.builder import build_pipeline
+from msakit.core.pipeline.config import parse_pipeline
+from msakit.core.pipeline.resolution import resolve
+from msakit.core.registry.registry import load_registry
 from msakit.core.tensors import Sequence
+from msakit.runs.provenance import collect
 
 WIDTHS = {"audio": 64, "vision": 64}
 FRAMES = {"audio": 157, "vision": 32}

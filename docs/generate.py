@@ -18,9 +18,9 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument
 
 from msakit.cli.lazy import COMMANDS, load_command
-from msakit.core.config import PipelineConfig
-from msakit.core.registry import Registry, load_registry
-from msakit.core.specs import ComponentSpec, Kind
+from msakit.core.pipeline.config import PipelineConfig
+from msakit.core.registry.registry import Registry, load_registry
+from msakit.core.registry.specs import ComponentSpec, Kind
 
 FOLDER = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py; edit the program instead. -->\n"

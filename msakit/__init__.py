@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from msakit.core.errors import MsakitError
     from msakit.core.hooks import hookimpl
-    from msakit.core.registry import load_registry
-    from msakit.core.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding, Kind, Source
-    from msakit.core.workflow import load_run, train_run
+    from msakit.core.registry.registry import load_registry
+    from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding, Kind, Source
     from msakit.feature_store import FeatureStore
+    from msakit.workflows.load import load_run
+    from msakit.workflows.train import train_run
 
 __version__ = "0.1.0"
 
@@ -35,18 +36,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BackboneSpec": "msakit.core.specs",
-    "ComponentSpec": "msakit.core.specs",
-    "DatasetSpec": "msakit.core.specs",
+    "BackboneSpec": "msakit.core.registry.specs",
+    "ComponentSpec": "msakit.core.registry.specs",
+    "DatasetSpec": "msakit.core.registry.specs",
     "FeatureStore": "msakit.feature_store",
-    "Finding": "msakit.core.specs",
-    "Kind": "msakit.core.specs",
+    "Finding": "msakit.core.registry.specs",
+    "Kind": "msakit.core.registry.specs",
     "MsakitError": "msakit.core.errors",
-    "Source": "msakit.core.specs",
+    "Source": "msakit.core.registry.specs",
     "hookimpl": "msakit.core.hooks",
-    "load_registry": "msakit.core.registry",
-    "load_run": "msakit.core.workflow",
-    "train_run": "msakit.core.workflow",
+    "load_registry": "msakit.core.registry.registry",
+    "load_run": "msakit.workflows.load",
+    "train_run": "msakit.workflows.train",
 }
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msakit.core.config import parse_pipeline
-from msakit.core.registry import load_registry
-from msakit.core.resolution import resolve
+from msakit.core.pipeline.config import parse_pipeline
+from msakit.core.pipeline.resolution import resolve
+from msakit.core.registry.registry import load_registry
 from msakit.feature_store import FeatureSet, FeatureStore, Sample, SampleTable, digest_bytes, sample_key
 
 WIDTHS = {"audio": 6, "vision": 4}

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from msakit.cli.lazy import COMMANDS
-from msakit.core.catalogue import SHIPPED, read_catalogue
 from msakit.core.hooks import Hooks
-from msakit.core.metrics import FAMILIES
+from msakit.core.registry.catalogue import SHIPPED, read_catalogue
+from msakit.evaluation.metrics import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

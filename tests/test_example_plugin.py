@@ -80,7 +80,7 @@ def test_its_own_tests_pass() -> None:
 
 
 def _hidden_size(content: dict) -> int:
-    from msakit.core.registry import load_registry
+    from msakit.core.registry.registry import load_registry
 
     architecture = (
         load_registry(discover=False).backbone(content["pipeline"]["backbone"]["name"]).architecture

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from msakit.core.builder import build_adapter, measure_backbone
-from msakit.core.config import read_pipeline
-from msakit.core.resolution import resolve
-from msakit.core.study import read_study
+from msakit.core.pipeline.builder import build_adapter, measure_backbone
+from msakit.core.pipeline.config import read_pipeline
+from msakit.core.pipeline.resolution import resolve
+from msakit.workflows.study import read_study
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = sorted((ROOT / "examples" / "pipelines").glob("*.yaml"))

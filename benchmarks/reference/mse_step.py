@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from msakit.core.tensors import Sequence
 
 if TYPE_CHECKING:
-    from msakit.core.batch import Batch
-    from msakit.core.pipeline import Pipeline
+    from msakit.core.pipeline.batch import Batch
+    from msakit.core.pipeline.pipeline import Pipeline
 
 IGNORED = -100
 

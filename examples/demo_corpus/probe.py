@@ -121,7 +121,7 @@ def _text_scores(table: SampleTable, backbone_name: str) -> Array:
     The probe learns the sign of the human rating; training samples get scores from probes that did not see
     them.
     """
-    from msakit.core.registry import load_registry
+    from msakit.core.registry.registry import load_registry
     from msakit.plugins.backbones.config import CausalLMConfig
     from msakit.plugins.backbones.loading import load
 

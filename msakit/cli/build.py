@@ -13,10 +13,10 @@ from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from msakit.core.adapter import Adapter
     from msakit.core.interfaces import BackboneFacts
-    from msakit.core.registry import Registry
-    from msakit.core.resolution import ResolvedPipeline
+    from msakit.core.pipeline.adapter import Adapter
+    from msakit.core.pipeline.resolution import ResolvedPipeline
+    from msakit.core.registry.registry import Registry
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -58,8 +58,8 @@ def build(
     registry = options.registry()
     chosen = {"dataset": dataset, "fuser": fuser, "injector": injector, "backbone": backbone}
     content = assemble(registry, recipe, {key: name for key, name in chosen.items() if name}, encoder or [])
-    from msakit.core.config import override, parse_pipeline
-    from msakit.core.resolution import resolve
+    from msakit.core.pipeline.config import override, parse_pipeline
+    from msakit.core.pipeline.resolution import resolve
 
     content = override(content, parse_overrides(assignments))
     resolved = resolve(parse_pipeline(content, "the pipeline"), registry, source="the pipeline")
@@ -84,7 +84,7 @@ def assemble(
         UnknownNameError: There is no such recipe.
         ConfigError: An --encoder names no modality of the dataset.
     """
-    from msakit.core.config import merge
+    from msakit.core.pipeline.config import merge
 
     content = dict(DEFAULTS)
     if recipe:
@@ -97,8 +97,8 @@ def assemble(
 
 
 def _encoders(registry: Registry, content: dict[str, Any], given: list[str]) -> dict[str, str]:
-    from msakit.core.config import ComponentChoice, DatasetChoice
-    from msakit.core.resolution import resolve_dataset
+    from msakit.core.pipeline.config import ComponentChoice, DatasetChoice
+    from msakit.core.pipeline.resolution import resolve_dataset
 
     known = resolve_dataset(DatasetChoice.model_validate(content["dataset"]), registry).features
     modalities = list(known) or ["audio", "vision"]
@@ -120,11 +120,11 @@ def measure(
     resolved: ResolvedPipeline, registry: Registry, store: Path | None
 ) -> tuple[BackboneFacts, Adapter]:
     """Sizes of the backbone and a weightless adapter."""
-    from msakit.core.builder import build_adapter, measure_backbone
+    from msakit.core.pipeline.builder import build_adapter, measure_backbone
 
     widths = dict(resolved.dataset.features)
     if store:
-        from msakit.core.samples import Samples
+        from msakit.samples.samples import Samples
 
         widths = Samples.open(store, resolved).widths
     facts = measure_backbone(resolved, registry)
@@ -187,8 +187,8 @@ def _show(
 
 def _write(output: Path, resolved: ResolvedPipeline, *, force: bool) -> None:
     from msakit.core.errors import InputError
-    from msakit.core.run import write_atomically
-    from msakit.core.yaml_files import dump_yaml
+    from msakit.core.files import dump_yaml
+    from msakit.runs.folder import write_atomically
 
     if output.exists() and not force:
         raise InputError(f"{output} exists.", hint="Choose another name, or overwrite it with --force.")

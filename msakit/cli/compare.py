@@ -15,10 +15,10 @@ from msakit.cli.settings import AsJson
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from msakit.core.comparison import Comparison, Row
-    from msakit.core.metrics import Metric
-    from msakit.core.results import RunGroup
-    from msakit.core.specs import PublishedResult
+    from msakit.core.registry.specs import PublishedResult
+    from msakit.evaluation.metrics import Metric
+    from msakit.reports.comparison import Comparison, Row
+    from msakit.runs.results import RunGroup
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -60,7 +60,7 @@ def compare(
     Differences are to the first run. Their interval and p value come from resampling the samples of
     the split, the same samples on both sides; what depends on the seed, the sd shows.
     """
-    from msakit.core.results import load_group
+    from msakit.runs.results import load_group
 
     groups = [load_group(path) for path in runs]
     results = options.registry().published() if published else []
@@ -69,7 +69,7 @@ def compare(
     if chosen is Format.TABLE:
         _print_tables(comparison)
     else:
-        from msakit.core.comparison_tables import FORMATS
+        from msakit.reports.tables import FORMATS
 
         typer.echo(FORMATS[chosen.value](comparison), nl=False)
 
@@ -77,7 +77,7 @@ def compare(
 def _compare_with_progress(
     groups: list[RunGroup], metrics: list[str], split: str, published: list[PublishedResult], resamples: int
 ) -> Comparison:
-    from msakit.core.comparison import compare_groups
+    from msakit.reports.comparison import compare_groups
 
     progress = progress_bar()
     progress.disable = not talk_console().is_terminal
@@ -95,7 +95,7 @@ def _compare_with_progress(
 
 
 def _print_tables(comparison: Comparison) -> None:
-    from msakit.core.comparison_tables import notes, show_difference
+    from msakit.reports.tables import notes, show_difference
 
     _print_rows(comparison)
     metrics = {metric.name: metric for metric in comparison.metrics}
@@ -132,7 +132,7 @@ def _print_rows(comparison: Comparison) -> None:
 def _cell(metric: Metric, row: Row, comparison: Comparison) -> Text:
     from rich.text import Text
 
-    from msakit.core.comparison_tables import is_best, show_estimate
+    from msakit.reports.tables import is_best, show_estimate
 
     style = "bold green" if is_best(metric, row, comparison.rows) else ""
     return Text(show_estimate(metric, row.estimates.get(metric.name)), style)

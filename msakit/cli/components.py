@@ -10,11 +10,11 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table
 from msakit.core.errors import MsakitError, UnknownNameError
-from msakit.core.specs import Kind
+from msakit.core.registry.specs import Kind
 
 if TYPE_CHECKING:
-    from msakit.core.registry import Registry
-    from msakit.core.specs import BackboneSpec, ComponentSpec, DatasetSpec, RecipeSpec
+    from msakit.core.registry.registry import Registry
+    from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, RecipeSpec
 
 app = typer.Typer(
     add_completion=False,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from msakit.core.registry import Registry
+    from msakit.core.registry.registry import Registry
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Options:
 
     def registry(self) -> Registry:
         """Every name these options lead to."""
-        from msakit.core.registry import load_registry
+        from msakit.core.registry.registry import load_registry
 
         return load_registry(self.registry_files, self.plugin_files)
 

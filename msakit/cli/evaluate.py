@@ -34,7 +34,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's best checkpoint: predictions to disk first, metrics second."""
-    from msakit.core.workflow import evaluate_run, load_run, stored_samples, with_decoding
+    from msakit.workflows.evaluate import evaluate_run
+    from msakit.workflows.load import load_run, stored_samples, with_decoding
 
     ablations = [_ablation(text) for text in without or ()]
     trained = with_decoding(load_run(run, options.registry()), decode)
@@ -55,7 +56,7 @@ def evaluate(
 
 
 def _ablation(text: str) -> Any:
-    from msakit.core.ablation import Ablation
+    from msakit.evaluation.ablation import Ablation
 
     modality, _, how = text.partition("=")
     if how not in ("", *HOWS):

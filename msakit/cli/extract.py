@@ -15,9 +15,9 @@ from msakit.core.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from msakit.core.extraction import Extraction, ExtractionReport
-    from msakit.core.extraction_pool import Factory
-    from msakit.core.manifest import ManifestRow
+    from msakit.extraction.extract import Extraction, ExtractionReport
+    from msakit.extraction.manifest import ManifestRow
+    from msakit.extraction.pool import Factory
     from msakit.feature_store.writer import NanPolicy
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -58,8 +58,8 @@ def extract(
     if nonfinite not in _POLICIES:
         raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
 
-    from msakit.core.extraction import Extraction
-    from msakit.core.manifest import read_manifest
+    from msakit.extraction.extract import Extraction
+    from msakit.extraction.manifest import read_manifest
 
     rows = read_manifest(manifest)
     writing = writer_options(wal_dir, no_locks)
@@ -77,8 +77,8 @@ def extract(
 
 
 def _factories(chosen: Mapping[str, str | None], settings: list[str] | None) -> dict[str, Factory]:
-    from msakit.core.extractors import ExtractorFactory
-    from msakit.core.yaml_files import parse_value
+    from msakit.core.files import parse_value
+    from msakit.extraction.extractors import ExtractorFactory
 
     names = {modality: name for modality, name in chosen.items() if name}
     if not names:

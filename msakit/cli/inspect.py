@@ -17,7 +17,7 @@ from msakit.core.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from msakit.core.sample_view import SampleView
+    from msakit.workflows.sample_view import SampleView
 
 MOST_SHOWN = 16
 
@@ -38,9 +38,9 @@ def prompt(
     as_json: AsJson = False,
 ) -> None:
     """Show the literal token layout of a sample. Loads the backbone, for its tokenizer."""
-    from msakit.core.builder import build_pipeline
-    from msakit.core.config import read_pipeline
-    from msakit.core.resolution import resolve
+    from msakit.core.pipeline.builder import build_pipeline
+    from msakit.core.pipeline.config import read_pipeline
+    from msakit.core.pipeline.resolution import resolve
 
     registry = options.registry()
     resolved = resolve(read_pipeline(pipeline, parse_overrides(assignments)), registry, source=str(pipeline))
@@ -77,8 +77,8 @@ def pipeline_(
     as_json: AsJson = False,
 ) -> None:
     """Show a pipeline's parts and parameters, as `msakit build` does."""
-    from msakit.core.config import read_pipeline
-    from msakit.core.resolution import resolve
+    from msakit.core.pipeline.config import read_pipeline
+    from msakit.core.pipeline.resolution import resolve
 
     registry = options.registry()
     resolved = resolve(read_pipeline(pipeline, parse_overrides(assignments)), registry, source=str(pipeline))
@@ -103,8 +103,8 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Show what a run makes of one sample: answer, expert weights, attention of its words over the frames."""
-    from msakit.core.sample_view import view_sample
-    from msakit.core.workflow import load_run, stored_samples
+    from msakit.workflows.load import load_run, stored_samples
+    from msakit.workflows.sample_view import view_sample
 
     trained = load_run(run, options.registry())
     view = view_sample(trained, stored_samples(trained, store), sample_id)
@@ -129,7 +129,7 @@ def _shown(values: NDArray[Any]) -> str:
 
 
 def _draw_maps(view: SampleView, folder: Path) -> list[Path]:
-    from msakit.core.report_figures import sample_maps
+    from msakit.reports.figures import sample_maps
 
     if not view.maps:
         raise InputError(

@@ -44,7 +44,7 @@ def list_plugins(*, as_json: AsJson = False) -> None:
 @app.command("check", epilog="Example: msakit plugins check")
 def check() -> None:
     """Check every plugin and every component it names; exit 1 if something is wrong."""
-    from msakit.core.plugin_check import check_registry
+    from msakit.core.registry.check import check_registry
 
     registry = options.registry()
     problems = check_registry(registry)
@@ -62,7 +62,7 @@ def new(
     folder: Annotated[Path, typer.Option(help="Where to put the package's folder.")] = Path(),
 ) -> None:
     """Start a plugin package: a fuser, its settings, its registration and its contract test."""
-    from msakit.core.scaffold import write_plugin
+    from msakit.core.registry.scaffold import write_plugin
 
     made = write_plugin(name, folder)
     for path in made:

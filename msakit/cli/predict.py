@@ -14,10 +14,10 @@ from msakit.cli.settings import AsJson
 from msakit.core.errors import InputError
 
 if TYPE_CHECKING:
-    from msakit.core.batch import Batch
-    from msakit.core.prediction import Answer
-    from msakit.core.registry import Registry
-    from msakit.core.workflow import TrainedRun
+    from msakit.core.pipeline.batch import Batch
+    from msakit.core.registry.registry import Registry
+    from msakit.workflows.load import TrainedRun
+    from msakit.workflows.predict import Answer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -43,7 +43,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Answer for media files, text or stored samples: label or score, with probabilities."""
-    from msakit.core.workflow import load_run, with_decoding
+    from msakit.workflows.load import load_run, with_decoding
 
     if bool(clips or text) == bool(ids):
         raise InputError(
@@ -60,15 +60,15 @@ def predict(
 
 
 def _stored(trained: TrainedRun, ids: list[str], store: Path | None) -> list[Batch]:
-    from msakit.core.workflow import stored_samples
+    from msakit.workflows.load import stored_samples
 
     samples = stored_samples(trained, store)
     return [samples.batch(samples.rows_of([name])) for name in ids]
 
 
 def _media(trained: TrainedRun, registry: Registry, clips: list[Path], texts: list[str]) -> list[Batch]:
-    from msakit.core.media import MediaClip
-    from msakit.core.prediction import MediaReader, text_batch
+    from msakit.extraction.media import MediaClip
+    from msakit.workflows.predict import MediaReader, text_batch
 
     if not clips:
         return [text_batch(text, trained.run.widths()) for text in texts]
@@ -88,7 +88,7 @@ def _media(trained: TrainedRun, registry: Registry, clips: list[Path], texts: li
 
 
 def _answer(trained: TrainedRun, batches: list[Batch]) -> list[Answer]:
-    from msakit.core.prediction import answers_of
+    from msakit.workflows.predict import answers_of
 
     generate = trained.resolved.config.answers.decode == "generate"
     answers = []

@@ -18,7 +18,7 @@ from msakit.cli.sweep import watch
 from msakit.cli.train import seeded_folders
 
 if TYPE_CHECKING:
-    from msakit.core.study import Study
+    from msakit.workflows.study import Study
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -47,7 +47,7 @@ def quickstart(
     Trains on text, audio and vision together and on each alone, evaluates all of them on the test
     split, and writes a report. Run it again after an interruption and it goes on from there.
     """
-    from msakit.core.study import read_study
+    from msakit.workflows.study import read_study
 
     started = time.monotonic()
     registry = options.registry()
@@ -64,7 +64,7 @@ def quickstart(
 
 def _say_what_next(study: Study, seconds: float) -> None:
     from msakit.core.errors import MissingExtraError
-    from msakit.core.report import write_report
+    from msakit.reports.report import write_report
 
     _, _, run = study.places()[0]
     say(

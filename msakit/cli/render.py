@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from msakit.core.json_text import to_json
+from msakit.core.files import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -29,7 +29,7 @@ def report(
 
     The file stands alone: it fetches nothing when it is opened, and can be mailed as it is.
     """
-    from msakit.core.report import write_report
+    from msakit.reports.report import write_report
 
     path = write_report(run, output or run / "report.html", split=split)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msakit.core.errors import ConfigError
-from msakit.core.yaml_files import parse_value
+from msakit.core.files import parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

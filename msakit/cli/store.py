@@ -12,7 +12,7 @@ from msakit.cli.render import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from msakit.feature_store import FeatureStore
-    from msakit.feature_store.validation import Validation
+    from msakit.feature_store.upkeep.validation import Validation
 
 app = typer.Typer(
     add_completion=False,
@@ -31,7 +31,7 @@ MAX_KEYS_SHOWN = 3
 @app.command("ls", epilog="Example: msakit store ls feats")
 def list_command(store: StoreArgument, *, as_json: JsonOption = False) -> None:
     """List datasets and feature sets."""
-    from msakit.feature_store.description import describe_store
+    from msakit.feature_store.upkeep.description import describe_store
 
     content = describe_store(_open(store))
     if as_json:
@@ -65,7 +65,7 @@ def info_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show everything about one dataset or feature set: sizes, settings, who made it with what."""
-    from msakit.feature_store.description import describe_dataset, describe_feature_set
+    from msakit.feature_store.upkeep.description import describe_dataset, describe_feature_set
 
     opened = _open(store)
     describe = describe_dataset if name in opened.datasets() else describe_feature_set
@@ -87,7 +87,7 @@ def validate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Check that a store is whole. Exit code 1 when something is damaged."""
-    from msakit.feature_store.validation import validate_store
+    from msakit.feature_store.upkeep.validation import validate_store
 
     with progress_bar() as bar:
         task = bar.add_task("bytes checked", total=None, note="")

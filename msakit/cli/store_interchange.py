@@ -17,7 +17,7 @@ from msakit.cli.store_progress import store_progress
 from msakit.feature_store.errors import StoreError
 
 if TYPE_CHECKING:
-    from msakit.core.specs import DatasetSpec
+    from msakit.core.registry.specs import DatasetSpec
     from msakit.feature_store.interchange import ImportReport
 
 StoreArgument = Annotated[Path, typer.Argument(help="The store: a folder or a single .h5 file.")]

@@ -13,9 +13,9 @@ from msakit.cli.render import print_json, print_table, say
 from msakit.feature_store.errors import StoreError
 
 if TYPE_CHECKING:
-    from msakit.feature_store.copying import CopyReport
-    from msakit.feature_store.maintenance import Garbage
     from msakit.feature_store.table import SampleTable
+    from msakit.feature_store.upkeep.copying import CopyReport
+    from msakit.feature_store.upkeep.maintenance import Garbage
 
 FolderArgument = Annotated[Path, typer.Argument(help="The store: a folder.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
@@ -44,7 +44,7 @@ def merge_command(
 ) -> None:
     """Copy what other stores have and this one lacks. Datasets of the same name become new versions."""
     from msakit.feature_store import FeatureStore
-    from msakit.feature_store.copying import merge_stores
+    from msakit.feature_store.upkeep.copying import merge_stores
 
     opened = [FeatureStore.open(path) for path in sources]
     if dry_run and not target.exists():
@@ -70,8 +70,8 @@ def select_command(
 ) -> None:
     """Copy part of a dataset, with its features, into a new store."""
     from msakit.feature_store import FeatureStore
-    from msakit.feature_store.copying import copy_selection
-    from msakit.feature_store.selection import matching_rows
+    from msakit.feature_store.upkeep.copying import copy_selection
+    from msakit.feature_store.upkeep.selection import matching_rows
 
     source = FeatureStore.open(store)
     table: SampleTable = source.table(dataset)
@@ -93,7 +93,7 @@ def compact_command(
 ) -> None:
     """Merge small shards and drop duplicates."""
     from msakit.feature_store import FeatureStore
-    from msakit.feature_store.maintenance import compact
+    from msakit.feature_store.upkeep.maintenance import compact
 
     reports = compact(FeatureStore.open(store), small_bytes=int(small_mb * 1e6), dry_run=dry_run)
     if as_json:
@@ -123,7 +123,7 @@ def remove_command(
 ) -> None:
     """Remove a dataset, or one modality of it. Features stay until `gc --unreferenced`."""
     from msakit.feature_store import FeatureStore
-    from msakit.feature_store.maintenance import remove_dataset, remove_modality
+    from msakit.feature_store.upkeep.maintenance import remove_dataset, remove_modality
 
     opened = FeatureStore.open(store)
     verb = "Would remove" if dry_run else "Removed"
@@ -147,7 +147,7 @@ def collect_command(
 ) -> None:
     """Remove compacted shards and, if asked, feature sets that no dataset uses."""
     from msakit.feature_store import FeatureStore
-    from msakit.feature_store.maintenance import collect_garbage, find_garbage
+    from msakit.feature_store.upkeep.maintenance import collect_garbage, find_garbage
 
     opened = FeatureStore.open(store)
     garbage: Garbage = find_garbage(opened, unreferenced=unreferenced)
@@ -174,7 +174,7 @@ def recover_command(
 ) -> None:
     """Seal what dead writers left in their journals."""
     from msakit.feature_store import FeatureStore
-    from msakit.feature_store.maintenance import recover
+    from msakit.feature_store.upkeep.maintenance import recover
 
     writing = writer_options(wal_dir, no_locks)
     found = recover(

@@ -11,7 +11,7 @@ from msakit.cli.render import number, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from msakit.core.study import Study, Summary
+    from msakit.workflows.study import Study, Summary
 
 
 def show_summary(summary: Summary | None, digits: int = 3) -> str:

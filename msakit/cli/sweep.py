@@ -16,8 +16,8 @@ from msakit.cli.train import observers_for
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from msakit.core.study import Cell, Study
-    from msakit.core.training import Observer
+    from msakit.training.trainer import Observer
+    from msakit.workflows.study import Cell, Study
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -39,7 +39,7 @@ def sweep(
 
     A grid is measured on the validation split alone, so that nothing is tuned on test data.
     """
-    from msakit.core.study import read_study
+    from msakit.workflows.study import read_study
 
     planned = read_study(study, store, output or Path("runs") / study.stem)
     registry = options.registry()
@@ -61,9 +61,9 @@ def watch(cell: Cell) -> Sequence[Observer]:
 
 def metric_names(study: Study) -> tuple[str, ...]:
     """The metrics worth a column, the validation metric's family's."""
-    from msakit.core.config import DatasetChoice
-    from msakit.core.metrics import family_metrics
-    from msakit.core.resolution import resolve_dataset
+    from msakit.core.pipeline.config import DatasetChoice
+    from msakit.core.pipeline.resolution import resolve_dataset
+    from msakit.evaluation.metrics import family_metrics
 
     choice = DatasetChoice.model_validate(study.pipeline["dataset"])
     family = resolve_dataset(choice, options.registry()).metrics

@@ -15,8 +15,8 @@ from msakit.cli.watching import training_progress
 from msakit.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from msakit.core.resolution import ResolvedPipeline
-    from msakit.core.training import Observer
+    from msakit.core.pipeline.resolution import ResolvedPipeline
+    from msakit.training.trainer import Observer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -40,10 +40,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a pipeline; the best checkpoint on the validation split is kept and evaluated."""
-    from msakit.core.config import override, parse_pipeline
-    from msakit.core.resolution import resolve
-    from msakit.core.workflow import TrainingPlan, train_run
-    from msakit.core.yaml_files import read_yaml
+    from msakit.core.files import read_yaml
+    from msakit.core.pipeline.config import override, parse_pipeline
+    from msakit.core.pipeline.resolution import resolve
+    from msakit.workflows.train import TrainingPlan, train_run
 
     registry = options.registry()
     content = override(read_yaml(pipeline), parse_overrides(assignments))
@@ -71,8 +71,8 @@ def seeded_folders(folder: Path, seeds: int) -> list[tuple[int | None, Path]]:
 
 def observers_for(resolved: ResolvedPipeline, folder: Path, title: str | None = None) -> list[Observer]:
     """A progress bar, and TensorBoard events where tensorboard is installed."""
-    from msakit.core.metrics import validation_metric
-    from msakit.core.tracking import TensorBoard
+    from msakit.evaluation.metrics import validation_metric
+    from msakit.training.tensorboard import TensorBoard
 
     metric = validation_metric(resolved.dataset.metrics)
     observers: list[Observer] = [training_progress(title or f"Training {folder.name}", metric.name)]

@@ -13,8 +13,8 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from msakit.core.config import PipelineConfig
-    from msakit.core.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding
+    from msakit.core.pipeline.config import PipelineConfig
+    from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding
 
 hookspec = pluggy.HookspecMarker("msakit")
 hookimpl = pluggy.HookimplMarker("msakit")

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from msakit.core.answers import AnswerTrie
-    from msakit.core.media import FeatureArray, MediaClip
-    from msakit.core.prompt import Prompt
-    from msakit.core.specs import BackboneSpec
+    from msakit.core.pipeline.answers import AnswerTrie
+    from msakit.core.pipeline.prompt import Prompt
+    from msakit.core.registry.specs import BackboneSpec
     from msakit.core.tensors import Encoded, Fused, Sequence
+    from msakit.extraction.media import FeatureArray, MediaClip
 
 
 @runtime_checkable

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from msakit.feature_store.catalog import Catalog
+from msakit.feature_store.disk.catalog import Catalog
+from msakit.feature_store.disk.files import read_exactly
 from msakit.feature_store.dtypes import (
     Array,
     bfloat16_to_float32,
@@ -27,7 +28,6 @@ from msakit.feature_store.dtypes import (
     storage_dtype,
 )
 from msakit.feature_store.errors import StoreCorruptError, StoreError, StoreFormatError
-from msakit.feature_store.files import read_exactly
 from msakit.feature_store.table import FeatureColumn
 
 Verify = Literal["first", "always", "never"]

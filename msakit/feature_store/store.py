@@ -6,20 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from msakit.feature_store.catalog import Catalog, read_catalog
+from msakit.feature_store.disk.catalog import Catalog, read_catalog
+from msakit.feature_store.disk.layout import StoreFolder
+from msakit.feature_store.disk.single_file import StoreFile, write_store_file
+from msakit.feature_store.disk.tables import dataset_names, read_table, table_versions, write_table
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.featureset import FeatureSet
-from msakit.feature_store.layout import StoreFolder
 from msakit.feature_store.reader import FeatureReader, ReadMode, Verify
-from msakit.feature_store.single_file import StoreFile, write_store_file
 from msakit.feature_store.table import SampleTable
-from msakit.feature_store.tables import dataset_names, read_table, table_versions, write_table
 from msakit.feature_store.writer import Durability, FeatureWriter, NanPolicy, WriterOptions
-
-if TYPE_CHECKING:
-    from msakit.feature_store.validation import Validation
 
 
 class FeatureStore:
@@ -220,12 +217,6 @@ class FeatureStore:
         tables = {name: self.table(name) for name in (self.datasets() if datasets is None else datasets)}
         used = {item.fingerprint for table in tables.values() for item in table.features.values()}
         write_store_file(Path(path), tables, {name: self.catalog(name) for name in sorted(used)})
-
-    def validate(self, *, deep: bool = False, repair: bool = False) -> Validation:
-        """Check that the store is whole; `deep` reads every byte, `repair` puts damaged files aside."""
-        from msakit.feature_store.validation import validate_store
-
-        return validate_store(self, deep=deep, repair=repair)
 
     def _check_writable(self) -> None:
         if self._file is not None:

@@ -15,15 +15,15 @@ import numpy.typing as npt
 import xxhash
 
 from msakit.feature_store.canonical import canonical_json
-from msakit.feature_store.catalog import Catalog, read_catalog
+from msakit.feature_store.disk.catalog import Catalog, read_catalog
+from msakit.feature_store.disk.files import Buffer, remove_dead_temporaries, translated_errors
+from msakit.feature_store.disk.journal import Journal, Locking
+from msakit.feature_store.disk.layout import FeatureSetFolder
+from msakit.feature_store.disk.seal import Recovery, adopt_orphans, seal_journal
 from msakit.feature_store.dtypes import Array, count_nonfinite, encode, zero_nonfinite
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.featureset import FeatureSet
-from msakit.feature_store.files import Buffer, remove_dead_temporaries, translated_errors
-from msakit.feature_store.journal import Journal, Locking
 from msakit.feature_store.keys import KEY_BYTES
-from msakit.feature_store.layout import FeatureSetFolder
-from msakit.feature_store.seal import Recovery, adopt_orphans, seal_journal
 
 NanPolicy = Literal["error", "keep", "zero"]
 Durability = Literal["os", "1s", "each"]

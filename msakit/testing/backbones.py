@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from msakit.core.answers import AnswerTrie
-from msakit.core.prompt import Prompt
+from msakit.core.pipeline.answers import AnswerTrie
+from msakit.core.pipeline.prompt import Prompt
 from msakit.testing.comparison import assert_close
 
 if TYPE_CHECKING:

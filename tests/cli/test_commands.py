@@ -249,7 +249,7 @@ def test_sweep_runs_a_grid_on_the_validation_split_and_resumes(tmp_path, store, 
     assert len(systems["injector=pseudo2"]["mae"]["values"]) == 2
     assert not list((tmp_path / "runs").rglob("predictions.test.csv"))
     monkeypatch.setattr(
-        "msakit.core.study.train_run", lambda *_, **__: pytest.fail("a finished run was trained again")
+        "msakit.workflows.study.train_run", lambda *_, **__: pytest.fail("a finished run was trained again")
     )
     assert run(*arguments)[1] == stdout
 

@@ -107,10 +107,10 @@ def test_the_shipped_features_are_what_the_extractors_give_for_the_clips(store):
     """The six clips in examples/ are clips of the corpus."""
     pytest.importorskip("av")
     pytest.importorskip("librosa")
-    from msakit.core.extraction import extractor_choice
-    from msakit.core.extractors import make_extractor
-    from msakit.core.manifest import read_manifest
-    from msakit.core.registry import load_registry
+    from msakit.core.registry.registry import load_registry
+    from msakit.extraction.extract import extractor_choice
+    from msakit.extraction.extractors import make_extractor
+    from msakit.extraction.manifest import read_manifest
 
     table = store.table("demo")
     reader = store.reader(table, "audio")

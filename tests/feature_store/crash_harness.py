@@ -118,7 +118,7 @@ def compare_all(store: FeatureStore, known: dict[bytes, str]) -> list[str]:
     """Names (or keys) of stored samples whose values or metadata are not what was put."""
     import json
 
-    from msakit.feature_store.rows import RowSource
+    from msakit.feature_store.disk.rows import RowSource
 
     catalog = store.catalog(FEATURE_SET.fingerprint)
     rows = RowSource(catalog).rows_of(catalog.keys)

@@ -125,7 +125,7 @@ def test_loader_workers_read_the_same(store: FeatureStore, method: str) -> None:
 
 
 def test_an_open_reader_outlives_compaction_and_garbage_collection(store: FeatureStore) -> None:
-    from msakit.feature_store.maintenance import collect_garbage, compact, find_garbage
+    from msakit.feature_store.upkeep.maintenance import collect_garbage, compact, find_garbage
 
     with store.writer(AUDIO) as writer:
         writer.put(key_of("late"), values_of("late", 6))

@@ -169,7 +169,7 @@ def test_nonfinite_values_follow_the_policy(tmp_path: Path) -> None:
     np.testing.assert_array_equal(reader.read_one(0), values)
     np.testing.assert_array_equal(reader.read_one(1), [[0, 1, 0, 0, 2, 3]])
     assert reader.count_nonfinite().tolist() == [3, 0]
-    from msakit.feature_store.rows import RowSource
+    from msakit.feature_store.disk.rows import RowSource
 
     assert RowSource(store.catalog(AUDIO.fingerprint)).meta(key_of("zeroed")) == {"num_zeroed": 3}
 
@@ -204,7 +204,7 @@ def test_non_contiguous_and_big_endian_values_are_stored_right(tmp_path: Path) -
 
 
 def test_intervals_are_stored_beside_the_values(tmp_path: Path) -> None:
-    from msakit.feature_store.rows import RowSource
+    from msakit.feature_store.disk.rows import RowSource
 
     store = FeatureStore.create(tmp_path / "s")
     words = FeatureSet("text", "glove@1", 2, "float32", intervals=True)

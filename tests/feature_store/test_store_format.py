@@ -17,9 +17,9 @@ import xxhash
 
 from msakit.feature_store import FeatureStore, StoreError
 from msakit.feature_store.canonical import canonical_json
-from msakit.feature_store.maintenance import recover
-from msakit.feature_store.rows import RowSource
-from msakit.feature_store.validation import validate_store
+from msakit.feature_store.disk.rows import RowSource
+from msakit.feature_store.upkeep.maintenance import recover
+from msakit.feature_store.upkeep.validation import validate_store
 
 ARCHIVE = Path(__file__).with_name("archive")
 VERSIONS = sorted(path.name for path in ARCHIVE.iterdir() if path.name.startswith("v"))

@@ -16,7 +16,7 @@ import pytest
 from feature_store.known_stores import AUDIO
 
 from msakit.feature_store import FeatureStore, StoreError, StoreFormatError
-from msakit.feature_store.trailer import pack_trailer
+from msakit.feature_store.disk.trailer import pack_trailer
 
 SECRET = b"root:x:0:0:secret of another file" * 200
 FIELD = f"feature_sets/{AUDIO.fingerprint}/fields/audio"
@@ -279,7 +279,7 @@ def test_a_newer_store_folder_is_refused(store: FeatureStore) -> None:
 def test_a_catalog_pointing_outside_its_shard_is_refused(store: FeatureStore) -> None:
     from dataclasses import replace
 
-    from msakit.feature_store.catalog import Places
+    from msakit.feature_store.disk.catalog import Places
 
     catalog = store.catalog(AUDIO.fingerprint)
     place = catalog.places["audio"]

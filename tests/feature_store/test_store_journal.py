@@ -11,7 +11,7 @@ import pytest
 from feature_store.known_stores import AUDIO, key_of, values_of
 
 from msakit.feature_store import FeatureStore, StoreError, StoreFormatError
-from msakit.feature_store.journal import Journal, pack_record, scan_journal, seed_of
+from msakit.feature_store.disk.journal import Journal, pack_record, scan_journal, seed_of
 
 HEX = "0123456789abcdef" * 2
 
@@ -145,7 +145,7 @@ def test_a_journal_of_another_feature_set_is_not_sealed_here(tmp_path: Path) -> 
 
 
 def test_a_foreign_journal_waits_for_the_user(tmp_path: Path) -> None:
-    from msakit.feature_store.maintenance import recover
+    from msakit.feature_store.upkeep.maintenance import recover
 
     store = FeatureStore.create(tmp_path / "s")
     path = leave_journal(store, ["a"])

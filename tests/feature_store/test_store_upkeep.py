@@ -10,16 +10,16 @@ import pytest
 from feature_store.known_stores import AUDIO, NAMES, VISION, fill, key_of, values_of
 
 from msakit.feature_store import FeatureStore, StoreError, WriterOptions
-from msakit.feature_store.copying import copy_selection, merge_stores
-from msakit.feature_store.maintenance import (
+from msakit.feature_store.upkeep.copying import copy_selection, merge_stores
+from msakit.feature_store.upkeep.maintenance import (
     collect_garbage,
     compact,
     find_garbage,
     remove_dataset,
     remove_modality,
 )
-from msakit.feature_store.selection import matching_rows
-from msakit.feature_store.validation import validate_store
+from msakit.feature_store.upkeep.selection import matching_rows
+from msakit.feature_store.upkeep.validation import validate_store
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -240,7 +240,7 @@ def test_every_flipped_bit_of_a_shard_is_found(store: FeatureStore) -> None:
     assert all(whole[offset] == 0 for offset in missed)
     assert len(missed) < 25
     # What was missed belongs to no array and to no structure: changing it changes nothing that is read.
-    from msakit.feature_store.hdf5 import open_safely
+    from msakit.feature_store.disk.hdf5 import open_safely
 
     with open_safely(shard) as file:
         root = file.root

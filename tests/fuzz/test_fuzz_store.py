@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msakit.feature_store import FeatureStore, StoreError
-from msakit.feature_store.journal import MAGIC, PREFIX, pack_record, scan_journal, seed_of
+from msakit.feature_store.disk.journal import MAGIC, PREFIX, pack_record, scan_journal, seed_of
 
 JOURNAL = "5" * 32
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))

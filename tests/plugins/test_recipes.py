@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from msakit.core.builder import build_adapter, measure_backbone
-from msakit.core.config import parse_pipeline
-from msakit.core.metrics import find_metric
-from msakit.core.registry import load_registry
-from msakit.core.resolution import ResolvedPipeline, resolve
-from msakit.core.specs import RecipeSpec
+from msakit.core.pipeline.builder import build_adapter, measure_backbone
+from msakit.core.pipeline.config import parse_pipeline
+from msakit.core.pipeline.resolution import ResolvedPipeline, resolve
+from msakit.core.registry.registry import load_registry
+from msakit.core.registry.specs import RecipeSpec
+from msakit.evaluation.metrics import find_metric
 
 REGISTRY = load_registry(discover=False)
 RECIPES = REGISTRY.recipes()

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from msakit.core.batch import Batch
-from msakit.core.builder import build_pipeline, load_backbone
-from msakit.core.config import parse_pipeline
 from msakit.core.errors import ConfigError
 from msakit.core.interfaces import Backbone
-from msakit.core.registry import Registry, load_registry
-from msakit.core.resolution import ResolvedPipeline, resolve
-from msakit.core.specs import Kind
+from msakit.core.pipeline.batch import Batch
+from msakit.core.pipeline.builder import build_pipeline, load_backbone
+from msakit.core.pipeline.config import parse_pipeline
+from msakit.core.pipeline.resolution import ResolvedPipeline, resolve
+from msakit.core.registry.registry import Registry, load_registry
+from msakit.core.registry.specs import Kind
 from msakit.core.tensors import Sequence
 
 WIDTHS = {"audio": 7, "vision": 5}

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from msakit.feature_store.disk.files import publish, temporary_name, translated_errors
 from msakit.feature_store.dtypes import decode_float32
 from msakit.feature_store.errors import StoreError
-from msakit.feature_store.files import publish, temporary_name, translated_errors
 from msakit.feature_store.interchange.corpus import SPLITS, Array
 from msakit.feature_store.interchange.mmsa_rows import COLUMN_KEYS, OWN_COLUMNS, TABLE_FIELDS
 from msakit.feature_store.reader import FeatureReader

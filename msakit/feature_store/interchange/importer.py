@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from msakit.feature_store.disk.tables import check_dataset_name
 from msakit.feature_store.dtypes import encode, zero_nonfinite
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.featureset import FeatureSet
@@ -30,7 +31,6 @@ from msakit.feature_store.interchange.survey import ModalitySurvey, Progress, su
 from msakit.feature_store.keys import sample_key
 from msakit.feature_store.store import FeatureStore
 from msakit.feature_store.table import FeatureColumn, Sample, SampleTable
-from msakit.feature_store.tables import check_dataset_name
 
 IMPORTER = "import@1"
 LARGEST = {name: float(np.finfo(name).max) for name in ("float16", "float32")}

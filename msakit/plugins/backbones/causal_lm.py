@@ -19,7 +19,7 @@ from msakit.core.errors import InputError
 from msakit.core.tensors import Sequence
 from msakit.plugins.backbones.decoding import Decoder, context_mask
 from msakit.plugins.backbones.layout import SLOT, lengths_of, pad_rows
-from msakit.plugins.backbones.lora import load_lora, save_lora
+from msakit.plugins.backbones.lora import load_lora
 from msakit.plugins.backbones.prefix import PrefixCache, PrefixStates
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from msakit.core.answers import AnswerTrie
-    from msakit.core.prompt import Prompt
+    from msakit.core.pipeline.answers import AnswerTrie
+    from msakit.core.pipeline.prompt import Prompt
     from msakit.plugins.backbones.codecs import TextCodec
 
 _LOGIT_CHUNK_BYTES = 1 << 28
@@ -116,12 +116,12 @@ class CausalLM(nn.Module):
     def save_adaptation(self, folder: Path) -> None:
         """Write LoRA in peft's own format; a frozen backbone writes nothing."""
         if self.has_lora:
-            save_lora(self, folder)
+            self.model.save_pretrained(folder)
 
     def load_adaptation(self, folder: Path) -> None:
         """Read what `save_adaptation` wrote; a frozen backbone reads nothing."""
         if self.has_lora:
-            load_lora(self, folder)
+            load_lora(self.model, folder)
 
     def prepare(self, before: Seq[Seq[int]], on_batch: Callable[[int, int], None] | None = None) -> None:
         """Compute what stands before the pseudo tokens of all samples of a run, once, ahead of it.

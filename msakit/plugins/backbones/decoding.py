@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
-    from msakit.core.answers import AnswerTrie
+    from msakit.core.pipeline.answers import AnswerTrie
     from msakit.plugins.backbones.prefix import PrefixStates
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msakit.plugins.backbones import loading
 
 if TYPE_CHECKING:
-    from msakit.core.specs import BackboneSpec
+    from msakit.core.registry.specs import BackboneSpec
     from msakit.plugins.backbones.architecture import BackboneFacts
     from msakit.plugins.backbones.causal_lm import CausalLM
     from msakit.plugins.backbones.config import CausalLMConfig

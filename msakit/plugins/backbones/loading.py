@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msakit.core.errors import InputError, MsakitError
-from msakit.core.specs import BackboneSpec
+from msakit.core.registry.specs import BackboneSpec
 from msakit.plugins.backbones.architecture import BackboneFacts, build_random, measure
 from msakit.plugins.backbones.causal_lm import CausalLM
 from msakit.plugins.backbones.chatglm import CHATGLM

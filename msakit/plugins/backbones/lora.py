@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.causal_lm import CausalLM
     from msakit.plugins.backbones.config import LoraConfig
 
 
@@ -36,43 +35,22 @@ def attach_lora(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
         return peft.get_peft_model(model, settings)
 
 
-def save_lora(backbone: CausalLM, folder: Path) -> None:
-    """Write the updates as peft does: adapter_config.json and adapter_model.safetensors."""
-    _require_lora(backbone)
-    backbone.model.save_pretrained(folder)
-
-
-def load_lora(backbone: CausalLM, folder: Path) -> None:
-    """Read updates that `save_lora` or peft wrote into a backbone that has LoRA.
+def load_lora(model: PeftModel, folder: Path) -> None:
+    """Read updates that peft wrote into a model that has LoRA.
 
     Raises:
         InputError: The folder holds no updates, or they are for other layers or another rank.
     """
     import peft
 
-    _require_lora(backbone)
     if not (folder / "adapter_config.json").is_file():
         raise InputError(f"'{folder}' holds no LoRA adapter: adapter_config.json is missing.")
     try:
         weights = peft.load_peft_weights(str(folder), device="cpu")
-        outcome = peft.set_peft_model_state_dict(backbone.model, weights)
+        outcome = peft.set_peft_model_state_dict(model, weights)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"The LoRA adapter in '{folder}' does not fit the backbone: {error}") from error
     missing = [key for key in outcome.missing_keys if "lora_" in key]
     if missing or outcome.unexpected_keys:
         wrong = [*missing, *outcome.unexpected_keys]
         raise InputError(f"The LoRA adapter in '{folder}' does not fit: {wrong[0]} (one of {len(wrong)}).")
-
-
-def merge_lora(backbone: CausalLM) -> None:
-    """Add the updates to the weights for good; afterwards the backbone is a frozen, ordinary one."""
-    _require_lora(backbone)
-    backbone.model = backbone.model.merge_and_unload()
-    backbone.model.requires_grad_(requires_grad=False)
-    backbone.has_lora = False
-    backbone.eval()
-
-
-def _require_lora(backbone: CausalLM) -> None:
-    if not backbone.has_lora:
-        raise InputError("The backbone has no LoRA.", hint="Set adaptation: lora.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from msakit.core.tensors import Encoded, Sequence
-from msakit.plugins.nn import clean, masked_mean
+from msakit.nn import clean, masked_mean
 
 
 class FrameEncoder(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from msakit.core.tensors import Fused, Sequence
-from msakit.plugins.nn import Attention, TokenBlock, clean, keep_present, last_frame, sequence_of
+from msakit.nn import Attention, TokenBlock, clean, keep_present, last_frame, sequence_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

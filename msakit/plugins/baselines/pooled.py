@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from msakit.core.tensors import Fused
-from msakit.plugins.nn import keep_present, masked_mean, summary_of
+from msakit.nn import keep_present, masked_mean, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

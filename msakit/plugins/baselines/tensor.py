@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from msakit.core.tensors import Fused
+from msakit.nn import keep_present
 from msakit.plugins.baselines.pooled import StreamVectors
-from msakit.plugins.nn import keep_present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

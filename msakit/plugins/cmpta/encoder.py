@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from msakit.core.tensors import Encoded, Sequence
-from msakit.plugins.nn import SequenceLSTM, clean, masked_mean
+from msakit.nn import SequenceLSTM, clean, masked_mean
 
 
 class BiLSTMEncoder(nn.Module):

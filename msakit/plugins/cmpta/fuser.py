@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from msakit.core.tensors import Fused
-from msakit.plugins.nn import Attention, TokenBlock, clean, ignored_keys, masked_mean, project, sequence_of
+from msakit.nn import Attention, TokenBlock, clean, ignored_keys, masked_mean, project, sequence_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

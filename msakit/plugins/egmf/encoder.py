@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from msakit.core.tensors import Encoded, Sequence
-from msakit.plugins.nn import SequenceLSTM, clean, keep_present, masked_mean
+from msakit.nn import SequenceLSTM, clean, keep_present, masked_mean
 
 
 class AVEncoder(nn.Module):

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from msakit.core.tensors import Fused
+from msakit.nn import Attention, clean, masked_mean, project, sequence_of
 from msakit.plugins.egmf.diagnosis import diagnose_experts, diagnose_gate
-from msakit.plugins.nn import Attention, clean, masked_mean, project, sequence_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msakit.core.errors import MissingExtraError
-from msakit.core.media import FeatureArray, decode_audio
+from msakit.extraction.media import FeatureArray, decode_audio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from msakit.core.media import MediaClip
+    from msakit.extraction.media import MediaClip
 
     Samples = NDArray[np.float32]
     Track = NDArray[np.float64]

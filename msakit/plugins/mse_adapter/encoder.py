@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from msakit.core.tensors import Encoded, Sequence
-from msakit.plugins.nn import clean, keep_present, last_frame
+from msakit.nn import clean, keep_present, last_frame
 
 
 class LSTMEncoder(nn.Module):

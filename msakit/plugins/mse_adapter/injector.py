@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from msakit.plugins.nn import RMSScale
+from msakit.nn import RMSScale
 
 if TYPE_CHECKING:
     from msakit.core.tensors import Fused

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from msakit.core.prompt import Prompt
-from msakit.core.specs import BackboneSpec
+from msakit.core.pipeline.prompt import Prompt
+from msakit.core.registry.specs import BackboneSpec
 from msakit.plugins.backbones.config import CausalLMConfig, LoraConfig
 from msakit.plugins.backbones.loading import load
 

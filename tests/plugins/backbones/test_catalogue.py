@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import msakit
-from msakit.core.specs import BackboneSpec
+from msakit.core.registry.specs import BackboneSpec
 from msakit.plugins.backbones.config import CausalLMConfig, LoraConfig
 from msakit.plugins.backbones.loading import meta
 

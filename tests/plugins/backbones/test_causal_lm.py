@@ -4,10 +4,10 @@ import pytest
 import torch
 from plugins.backbones.conftest import make_backbone, make_prompt, plain_log_probs, take
 
-from msakit.core.answers import AnswerSet, AnswerTrie
 from msakit.core.errors import InputError
 from msakit.core.interfaces import Backbone
-from msakit.core.prompt import Prompt
+from msakit.core.pipeline.answers import AnswerSet, AnswerTrie
+from msakit.core.pipeline.prompt import Prompt
 
 ANSWERS = [list(text.encode()) for text in ("+1.2", "-0.6", "0", "+2.0")]
 SCORES = AnswerSet.regression(-1, 1)

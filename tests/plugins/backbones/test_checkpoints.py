@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from msakit.core.errors import InputError
-from msakit.core.specs import BackboneSpec
+from msakit.core.registry.specs import BackboneSpec
 from msakit.plugins.backbones.chatglm import CHATGLM
 from msakit.plugins.backbones.checkpoints import load_converted
 from msakit.plugins.backbones.config import CausalLMConfig

@@ -5,7 +5,7 @@ import torch
 from plugins.backbones.conftest import make_backbone, make_prompt, take
 from transformers import GenerationConfig
 
-from msakit.core.prompt import Prompt
+from msakit.core.pipeline.prompt import Prompt
 
 
 def greedy(backbone, prompt, index, num_tokens):

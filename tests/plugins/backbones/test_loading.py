@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from msakit.core.errors import InputError, MissingExtraError, MsakitError
-from msakit.core.specs import BackboneSpec
+from msakit.core.registry.specs import BackboneSpec
 from msakit.plugins.backbones import loading
 from msakit.plugins.backbones.config import CausalLMConfig
 from msakit.plugins.backbones.devices import choose_device, quantization_settings

@@ -5,11 +5,11 @@ import pytest
 import torch
 from plugins.backbones.conftest import make_backbone, make_prompt, make_spec
 
-from msakit.core.answers import AnswerTrie
 from msakit.core.errors import InputError
+from msakit.core.pipeline.answers import AnswerTrie
 from msakit.plugins.backbones.config import CausalLMConfig, LoraConfig
 from msakit.plugins.backbones.loading import load, meta
-from msakit.plugins.backbones.lora import load_lora, merge_lora, save_lora
+from msakit.plugins.backbones.lora import load_lora
 
 TRIE = AnswerTrie.build([list(b"10"), list(b"11"), list(b"20")])
 IDS = torch.tensor([[256, *b"some text"]])
@@ -26,7 +26,7 @@ def test_fresh_updates_change_nothing():
 
 def test_what_is_saved_loads_with_peft_alone(tmp_path):
     tuned = make_backbone(lora=True)
-    save_lora(tuned, tmp_path)
+    tuned.save_adaptation(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
     other = peft.PeftModel.from_pretrained(make_backbone().language_model, tmp_path)
     with torch.no_grad():
@@ -47,18 +47,16 @@ def test_a_frozen_backbone_saves_and_loads_nothing(tmp_path):
     frozen.save_adaptation(tmp_path)
     frozen.load_adaptation(tmp_path)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(InputError, match="has no LoRA"):
-        save_lora(frozen, tmp_path)
 
 
 @pytest.mark.parametrize("settings", [{"rank": 2}, {"rank": 4, "targets": ("q_proj",)}])
 def test_updates_that_do_not_fit_are_refused(tmp_path, settings):
-    save_lora(make_backbone(lora=True), tmp_path)
+    make_backbone(lora=True).save_adaptation(tmp_path)
     other = load(make_spec(), CausalLMConfig(adaptation="lora", lora=LoraConfig(**settings), device="cpu"))
     with pytest.raises(InputError, match="does not fit"):
-        load_lora(other, tmp_path)
+        load_lora(other.model, tmp_path)
     with pytest.raises(InputError, match=r"adapter_config\.json"):
-        load_lora(other, tmp_path / "nowhere")
+        load_lora(other.model, tmp_path / "nowhere")
 
 
 def test_switched_off_it_is_the_plain_model(layout):
@@ -67,16 +65,6 @@ def test_switched_off_it_is_the_plain_model(layout):
         torch.testing.assert_close(scores(tuned, layout), scores(frozen, layout), atol=1e-5, rtol=0)
         assert torch.equal(tuned.language_model(IDS).logits, frozen.language_model(IDS).logits)
     assert not torch.allclose(scores(tuned, layout), scores(frozen, layout), atol=1e-3)
-
-
-def test_merging_keeps_the_answers_and_makes_an_ordinary_model(layout):
-    tuned = make_backbone(lora=True)
-    before = scores(tuned, layout)
-    merge_lora(tuned)
-    assert not tuned.has_lora
-    assert not any("lora" in name or parameter.requires_grad for name, parameter in tuned.named_parameters())
-    torch.testing.assert_close(scores(tuned, layout), before, atol=1e-4, rtol=0)
-    assert tuned.prefix_cache.num_bytes > 0
 
 
 @pytest.mark.parametrize("targets", ["attention", "linear", ("q_proj", "v_proj")])

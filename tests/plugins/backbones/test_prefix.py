@@ -4,7 +4,7 @@ import pytest
 import torch
 from plugins.backbones.conftest import make_backbone, make_prompt
 
-from msakit.core.answers import AnswerTrie
+from msakit.core.pipeline.answers import AnswerTrie
 
 TRIE = AnswerTrie.build([list(b"10"), list(b"11"), list(b"20")])
 ANSWERS = [TRIE.answers[index] for index in (0, 1, 2, 0)]

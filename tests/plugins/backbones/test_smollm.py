@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from msakit.core.prompt import Prompt
-from msakit.core.specs import BackboneSpec
+from msakit.core.pipeline.prompt import Prompt
+from msakit.core.registry.specs import BackboneSpec
 from msakit.plugins.backbones import smollm
 from msakit.plugins.backbones.config import CausalLMConfig
 from msakit.plugins.backbones.loading import load

@@ -8,9 +8,9 @@ import pytest
 import sentencepiece
 import torch
 
-from msakit.core.answers import AnswerTrie
 from msakit.core.errors import InputError, MissingExtraError
-from msakit.core.prompt import PromptBuilder, PromptTemplate
+from msakit.core.pipeline.answers import AnswerTrie
+from msakit.core.pipeline.prompt import PromptBuilder, PromptTemplate
 from msakit.plugins.backbones.chatglm import ChatGLMCodec
 from msakit.plugins.backbones.codecs import ByteCodec
 from msakit.plugins.backbones.config import CausalLMConfig

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from msakit.core.errors import MissingExtraError
-from msakit.core.media import FeatureArray, MediaClip, NoStreamError, decode_frames
+from msakit.extraction.media import FeatureArray, MediaClip, NoStreamError, decode_frames
 from msakit.plugins.extractors import blendshapes
 from msakit.plugins.extractors.config import BlendshapesConfig
 

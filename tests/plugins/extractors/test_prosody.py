@@ -12,7 +12,7 @@ import scipy.fft
 from pydantic import ValidationError
 
 from msakit.core.errors import MissingExtraError
-from msakit.core.media import MediaClip, decode_audio
+from msakit.extraction.media import MediaClip, decode_audio
 from msakit.plugins.extractors.config import ProsodyConfig
 
 pytest.importorskip("librosa")

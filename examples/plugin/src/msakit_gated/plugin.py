@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from msakit.core.hooks import hookimpl
-from msakit.core.specs import ComponentSpec, Kind, Source
+from msakit.core.registry.specs import ComponentSpec, Kind, Source
 
 
 @hookimpl

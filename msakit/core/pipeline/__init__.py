@@ -1,0 +1,1 @@
+"""A pipeline: its file, what it resolves to, and the modules that answer."""

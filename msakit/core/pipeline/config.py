@@ -1,0 +1,189 @@
+"""The pipeline file: what it may say, and what it says by default.
+
+A component is written as its name (`fuser: tgm`) or as a mapping with settings
+(`fuser: {name: tgm, width: 128}`). Component settings are checked later, against the component's
+own configuration class, when names are resolved.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from msakit.core.errors import ConfigError
+from msakit.core.files import problems_of, read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Named(BaseModel):
+    """A name with settings; a bare string is a name without any."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class ComponentChoice(_Named):
+    """An encoder, a fuser, an injector or a backbone."""
+
+
+class DatasetChoice(_Named):
+    """A dataset; any field of its description may be overridden (`label_range`, `labels`, ...)."""
+
+
+class PromptConfig(_Strict):
+    """How a sample is put to the language model."""
+
+    layout: Literal["paper", "late"] = Field(
+        "paper",
+        description="paper: pseudo tokens before the text, as published. late: after text and task prompt, "
+        "so that everything before them is computed once and reused",
+    )
+    text: bool = Field(True, description="whether the utterance's text is in the prompt and in the fusion")
+    text_states: Literal["embeddings", "contextual", "answer"] = Field(
+        "embeddings",
+        description="what the fuser sees of the text: word embeddings, as published; the plain backbone's "
+        "last hidden states; or its one state where it is about to answer",
+    )
+    max_text_tokens: int = Field(128, gt=0, description="longer texts are cut on the right, and counted")
+    context: int = Field(0, ge=0, description="previous utterances of the same dialogue to include")
+    task: str | None = Field(None, description="task prompt, instead of the dataset's")
+
+
+class AnswerConfig(_Strict):
+    """How answers are written and read."""
+
+    decode: Literal["score", "generate"] = Field(
+        "score",
+        description="score: exact probabilities of all admissible answers. generate: greedy text, "
+        "as published",
+    )
+    reduction: Literal["median", "mean", "mode"] = Field(
+        "median", description="regression only: which point of the answer distribution is the prediction"
+    )
+    style: Literal["index", "name"] = Field("index", description="classification: class index or class name")
+    sign: Literal["plus", "plain"] | None = Field(
+        None, description="regression: +1.2 or 1.2; default: as the papers do with the backbone"
+    )
+
+
+class FeatureConfig(_Strict):
+    """What is done to stored features before the encoders see them."""
+
+    normalise: Literal["standard", "none"] = Field(
+        "standard",
+        description="standard: zero mean and unit variance per dimension, measured on the training split",
+    )
+    nonfinite: Literal["error", "zero"] = Field("error", description="what to do about NaN and infinity")
+    max_frames: int | None = Field(None, gt=0, description="keep only the first so many frames")
+
+
+class TrainingConfig(_Strict):
+    """Optimisation. The schedule is a cosine with linear warm-up, at zero from its horizon on."""
+
+    epochs: int = Field(20, gt=0, description="at most; early stopping may end sooner")
+    batch_size: int = Field(16, gt=0)
+    evaluation_batch_size: int = Field(32, gt=0)
+    learning_rate: float = Field(5e-4, gt=0)
+    lora_learning_rate: float | None = Field(
+        None, gt=0, description="for LoRA weights; default: learning_rate"
+    )
+    weight_decay: float = Field(0.01, ge=0)
+    epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon; the papers use 1e-4")
+    horizon_epochs: int | None = Field(None, gt=0, description="where the cosine ends; default: epochs")
+    warmup_share: float = Field(0.1, ge=0, le=1, description="share of the horizon spent warming up")
+    gradient_clip: float | None = Field(1.0, gt=0)
+    patience: int = Field(8, gt=0, description="epochs without a better validation metric before stopping")
+    max_minutes: float | None = Field(None, gt=0, description="stop in good order after so long")
+    seed: int = 1111
+
+
+class PipelineConfig(_Strict):
+    """A whole pipeline, as pipeline.yaml states it."""
+
+    dataset: DatasetChoice
+    encoders: dict[str, ComponentChoice] = Field(default_factory=dict, description="modality to encoder")
+    fuser: ComponentChoice
+    injector: ComponentChoice
+    backbone: ComponentChoice
+    prompt: PromptConfig = PromptConfig()
+    answers: AnswerConfig = AnswerConfig()
+    features: FeatureConfig = FeatureConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def parse_pipeline(content: Mapping[str, Any], source: str) -> PipelineConfig:
+    """Validate the content of a pipeline file.
+
+    Raises:
+        ConfigError: Lists every problem with its dotted key.
+    """
+    try:
+        return PipelineConfig.model_validate(content)
+    except ValidationError as error:
+        hint = "docs/pipelines.md lists every key; `msakit build` writes a complete file."
+        raise ConfigError(source, problems_of(error), hint=hint) from error
+
+
+def read_pipeline(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> PipelineConfig:
+    """Read a pipeline file and apply `--set` overrides to it."""
+    content = read_yaml(path)
+    return parse_pipeline(override(content, overrides), str(path))
+
+
+def override(content: Mapping[str, Any], overrides: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The content with dotted keys set; a bare component name on the way becomes a mapping.
+
+    Raises:
+        ConfigError: A key leads through something that is not a mapping.
+    """
+    result = merge({}, content)
+    for key, value in overrides:
+        *parents, last = key.split(".")
+        node = result
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if isinstance(child, str):
+                child = node[parent] = {"name": child}
+            if not isinstance(child, dict):
+                raise ConfigError("--set", [(key, f"'{parent}' is not a mapping")])
+            node = child
+        node[last] = value
+    return result
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings merged, `top` winning; a component named anew drops the other's settings."""
+    result = {key: merge({}, value) if isinstance(value, dict) else value for key, value in base.items()}
+    for key, value in top.items():
+        below = result.get(key)
+        renamed = isinstance(value, dict) and "name" in value and value["name"] != _name(below)
+        if isinstance(value, dict) and not renamed:
+            result[key] = merge({"name": below} if isinstance(below, str) else below or {}, value)
+        elif isinstance(value, str) and value == _name(below):
+            continue
+        else:
+            result[key] = merge({}, value) if isinstance(value, dict) else value
+    return result
+
+
+def _name(choice: Any) -> Any:
+    return choice.get("name") if isinstance(choice, dict) else choice

@@ -1,0 +1,214 @@
+"""From names to specifications and validated settings, with every problem reported at once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from msakit.core.errors import ConfigError, InputError, UnknownNameError
+from msakit.core.files import problems_of
+from msakit.core.registry.catalogue import parse_dataset
+from msakit.core.registry.specs import BackboneSpec, DatasetSpec, Finding, Kind
+from msakit.evaluation.metrics.compute import check_label_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from msakit.core.pipeline.config import ComponentChoice, DatasetChoice, PipelineConfig
+    from msakit.core.registry.registry import Registry
+    from msakit.core.registry.specs import ComponentSpec
+
+HUB_PREFIX = "hf:"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A chosen component: what it is and how it is set."""
+
+    spec: ComponentSpec
+    settings: BaseModel
+
+    def as_yaml(self) -> dict[str, Any]:
+        """The full name with every setting, defaults written out."""
+        return {"name": self.spec.full_name, **self.settings.model_dump(mode="json")}
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPipeline:
+    """A pipeline whose every name is known and whose every setting is valid."""
+
+    config: PipelineConfig
+    dataset: DatasetSpec
+    encoders: Mapping[str, Component]
+    fuser: Component
+    injector: Component
+    backbone: Component
+    backbone_spec: BackboneSpec
+
+    def as_yaml(self) -> dict[str, Any]:
+        """The complete pipeline file: full names, every setting."""
+        content = self.config.model_dump(mode="json")
+        content["dataset"] = _dataset_as_yaml(self.dataset)
+        content["encoders"] = {name: encoder.as_yaml() for name, encoder in self.encoders.items()}
+        content["fuser"] = self.fuser.as_yaml()
+        content["injector"] = self.injector.as_yaml()
+        content["backbone"] = {**self.backbone.as_yaml(), "name": self.backbone_spec.name}
+        return content
+
+
+def resolve(config: PipelineConfig, registry: Registry, *, source: str = "pipeline") -> ResolvedPipeline:
+    """Look up every name of a pipeline and validate every component's settings.
+
+    Raises:
+        UnknownNameError: Only one name is wrong.
+        ConfigError: Several things are wrong; or a combination cannot work.
+    """
+    problems: list[tuple[str, str]] = []
+    failures: list[InputError] = []
+
+    def attempt(key: str, work: Any, *arguments: Any) -> Any:
+        try:
+            return work(*arguments)
+        except ConfigError as error:
+            problems.extend((f"{key}.{name}" if name else key, text) for name, text in error.problems)
+        except InputError as error:
+            failures.append(error)
+            problems.append((key, str(error).replace("\n", " ")))
+        return None
+
+    dataset = attempt("dataset", resolve_dataset, config.dataset, registry)
+    encoders = {
+        name: attempt(f"encoders.{name}", _component, Kind.ENCODER, choice, registry)
+        for name, choice in config.encoders.items()
+    }
+    fuser = attempt("fuser", _component, Kind.FUSER, config.fuser, registry)
+    injector = attempt("injector", _component, Kind.INJECTOR, config.injector, registry)
+    backbone_spec = attempt("backbone.name", resolve_backbone, config.backbone.name, registry)
+    backbone = backbone_spec and attempt("backbone", _backbone, config.backbone, backbone_spec, registry)
+    if len(problems) == 1 and failures:
+        raise failures[0]
+    if problems:
+        raise ConfigError(source, problems)
+    resolved = ResolvedPipeline(config, dataset, encoders, fuser, injector, backbone, backbone_spec)
+    _refuse_impossible(resolved, registry, source)
+    return resolved
+
+
+def _component(kind: Kind, choice: ComponentChoice, registry: Registry) -> Component:
+    match = registry.component(kind, choice.name)
+    return Component(match.spec, _settings(match.spec, {**match.settings, **choice.settings}, registry))
+
+
+def _settings(spec: ComponentSpec, settings: Mapping[str, Any], registry: Registry) -> BaseModel:
+    config_class = registry.load_config_class(spec)
+    try:
+        validated: BaseModel = config_class.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(spec.full_name, problems_of(error)) from error
+    return validated
+
+
+def _backbone(choice: ComponentChoice, spec: BackboneSpec, registry: Registry) -> Component:
+    match = registry.component(Kind.BACKBONE, spec.target)
+    return Component(match.spec, _settings(match.spec, choice.settings, registry))
+
+
+def resolve_backbone(name: str, registry: Registry) -> BackboneSpec:
+    """A named backbone, `hf:ORG/NAME`, or a local folder with a config.json."""
+    if name.startswith(HUB_PREFIX):
+        repository = name.removeprefix(HUB_PREFIX)
+        return BackboneSpec(name=name, weights={"source": "hub", "repository": repository}, architecture={})
+    folder = Path(name).expanduser()
+    config_file = folder / "config.json"
+    if config_file.is_file():
+        architecture = json.loads(config_file.read_text(encoding="utf-8"))
+        return BackboneSpec(
+            name=name,
+            weights={"source": "hub", "repository": str(folder.resolve())},
+            architecture=architecture,
+        )
+    if folder.is_dir():
+        msg = f"backbone '{name}': the folder has no config.json, so it is not a transformers checkpoint."
+        raise InputError(msg)
+    try:
+        return registry.backbone(name)
+    except UnknownNameError as error:
+        error.hint = f"{error.hint}\nOther models: hf:ORG/NAME for one on the hub, or the path of a folder."
+        raise
+
+
+def resolve_dataset(choice: DatasetChoice, registry: Registry) -> DatasetSpec:
+    """The dataset of that name with the pipeline's overrides; a new name must describe itself."""
+    described = {"task", "language", "metrics", "prompts"} <= choice.settings.keys()
+    base = {} if described else _as_dict(registry.dataset(choice.name))
+    dataset = parse_dataset({**base, **choice.settings, "name": choice.name})
+    if dataset.task == "regression" and dataset.label_range is None:
+        raise ConfigError("dataset", [("label_range", "a regression dataset needs one, such as [-3, 3]")])
+    if dataset.task == "classification" and len(dataset.labels) < 2:
+        raise ConfigError("dataset", [("labels", "a classification dataset needs at least two")])
+    if dataset.label_range is not None:
+        check_label_range(dataset.metrics, dataset.label_range)
+    return dataset
+
+
+def _as_dict(dataset: DatasetSpec) -> dict[str, Any]:
+    content = {field.name: getattr(dataset, field.name) for field in fields(DatasetSpec)}
+    return {**content, "source": asdict(dataset.source)}
+
+
+def _dataset_as_yaml(dataset: DatasetSpec) -> dict[str, Any]:
+    content = _as_dict(dataset)
+    content.pop("source")
+    content["features"] = dict(dataset.features)
+    content["prompts"] = dict(dataset.prompts)
+    content["labels"] = list(dataset.labels)
+    content["label_range"] = list(dataset.label_range) if dataset.label_range else None
+    return content
+
+
+def _refuse_impossible(resolved: ResolvedPipeline, registry: Registry, source: str) -> None:
+    findings = [*_own_findings(resolved, registry)]
+    findings += registry.manager.call("msakit_check_pipeline", pipeline=resolved.config)
+    if fatal := [finding for finding in findings if finding.fatal]:
+        raise ConfigError(source, [(f.key, f"{f.message} {f.remedy}".strip()) for f in fatal])
+
+
+def _own_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Finding]:
+    """What can be known to be impossible without building anything."""
+    fuser = resolved.fuser.spec
+    for form in ("summary", "sequence"):
+        if f"needs_{form}" not in fuser.capabilities:
+            continue
+        fitting = [s.short for s in registry.components(Kind.ENCODER) if f"gives_{form}" in s.capabilities]
+        for modality, encoder in resolved.encoders.items():
+            if f"gives_{form}" not in encoder.spec.capabilities:
+                yield Finding(
+                    f"encoders.{modality}",
+                    f"the fuser '{fuser.short}' needs a {form}, which the encoder '{encoder.spec.short}' "
+                    "does not give.",
+                    f"Encoders that do: {', '.join(fitting)}.",
+                )
+    yields = "tokens" if "gives_tokens" in fuser.capabilities else "none"
+    injector = resolved.injector.spec
+    if {
+        "needs_tokens",
+        "needs_none",
+    } & injector.capabilities and f"needs_{yields}" not in injector.capabilities:
+        fitting = [s.short for s in registry.components(Kind.INJECTOR) if f"needs_{yields}" in s.capabilities]
+        yield Finding(
+            "injector",
+            f"the injector '{injector.short}' does not fit what the fuser '{fuser.short}' gives.",
+            f"Injectors that do: {', '.join(fitting)}.",
+        )
+    for modality in resolved.encoders:
+        if resolved.dataset.features and modality not in resolved.dataset.features:
+            known = ", ".join(resolved.dataset.features)
+            yield Finding(
+                f"encoders.{modality}",
+                f"the dataset '{resolved.dataset.name}' has no such modality.",
+                f"It has: {known}.",
+            )

@@ -1,0 +1,52 @@
+"""Extractors by name: looked up in the registry, set up, made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from msakit.core.errors import ConfigError
+from msakit.core.files import problems_of
+from msakit.core.registry.registry import load_registry
+from msakit.core.registry.specs import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from msakit.core.interfaces import Extractor
+    from msakit.core.registry.registry import Registry
+
+
+def make_extractor(registry: Registry, name: str, settings: Mapping[str, Any]) -> Extractor:
+    """The extractor of that name, built with these settings.
+
+    Raises:
+        UnknownNameError: No extractor answers to the name.
+        ConfigError: A setting is wrong.
+        MissingExtraError: What it needs is not installed.
+    """
+    match = registry.component(Kind.EXTRACTOR, name)
+    config_class = registry.load_config_class(match.spec)
+    try:
+        config = config_class.model_validate({**match.settings, **settings})
+    except ValidationError as error:
+        raise ConfigError(f"extractor {match.spec.short}", problems_of(error)) from error
+    extractor: Extractor = registry.load_target(match.spec)(**dict(config))
+    return extractor
+
+
+@dataclass(frozen=True)
+class ExtractorFactory:
+    """Makes one extractor, in whichever process it is called."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    registry_files: tuple[Path, ...] = ()
+    plugin_files: tuple[Path, ...] = ()
+
+    def __call__(self) -> Extractor:
+        """Make it."""
+        return make_extractor(load_registry(self.registry_files, self.plugin_files), self.name, self.settings)

@@ -1,0 +1,191 @@
+"""Manifests: which clips there are, what is said in them and how they are labelled (CSV or JSON lines)."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from msakit.core.errors import ConfigError, InputError, MediaError
+from msakit.extraction.media import MediaClip
+
+SPLITS = ("train", "valid", "test")
+_TEXT = ("id", "path", "text", "split", "label_name", "speaker", "dialogue", "language")
+_NUMBERS = ("label", "start_s", "end_s", "utterance")
+_MAX_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One line of a manifest.
+
+    Attributes:
+        line: Its line number in the file.
+        clip: The media it names.
+        split: "train", "valid", "test", or "" for clips that are only to be predicted.
+        label: The score; NaN when there is none.
+        label_name: The class name; "" when there is none.
+        speaker: Who speaks.
+        dialogue: Which dialogue it belongs to.
+        utterance: Its position in the dialogue; -1 when it stands alone.
+        language: Language tag.
+        extra: Every further column: numbers where all of a column's values are, else text.
+    """
+
+    line: int
+    clip: MediaClip
+    split: str = ""
+    label: float = math.nan
+    label_name: str = ""
+    speaker: str = ""
+    dialogue: str = ""
+    utterance: int = -1
+    language: str = ""
+    extra: Mapping[str, str | float] = field(default_factory=dict)
+
+
+def read_manifest(path: Path) -> list[ManifestRow]:
+    """Read a manifest; paths in it are relative to it.
+
+    Columns: `id` and `path` (required), `text`, `label` (a number), `label_name` (a class), `split`,
+    `speaker`, `dialogue`, `utterance`, `language`, `start_s`, `end_s`. Other columns are kept as they are.
+
+    Raises:
+        ConfigError: Lists every problem with its line.
+        InputError: The file cannot be read, or is empty.
+    """
+    problems: list[tuple[str, str]] = []
+    rows: list[ManifestRow] = []
+    records = list(_records(path))
+    numeric = _numeric_columns([record for _, record in records])
+    seen: dict[str, int] = {}
+    for line, record in records:
+        try:
+            row = _row(line, record, path.parent, numeric)
+        except (ValueError, MediaError) as error:
+            problems.append((f"line {line}", getattr(error, "message", str(error))))
+            continue
+        if row.clip.clip_id in seen:
+            problems.append(
+                (f"line {line}", f"id '{row.clip.clip_id}' was used in line {seen[row.clip.clip_id]}")
+            )
+        seen.setdefault(row.clip.clip_id, line)
+        rows.append(row)
+    if problems:
+        more = len(problems) - _MAX_PROBLEMS
+        shown = problems[:_MAX_PROBLEMS] + ([("...", f"{more} more")] if more > 0 else [])
+        raise ConfigError(str(path), shown, hint="docs/extraction.md describes the columns.")
+    if not rows:
+        raise InputError(
+            f"{path}: no clips in the manifest", hint="It needs at least one row below the header."
+        )
+    return rows
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror})", hint="Give a .csv or .jsonl file."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text", hint="Give a .csv or .jsonl file in UTF-8.") from error
+    if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
+        return _json_records(path, text)
+    return _csv_records(path, text)
+
+
+def _csv_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(text.splitlines(keepends=True), restkey="", strict=True)
+    try:
+        if missing := {"id", "path"} - set(reader.fieldnames or ()):
+            problem = f"no column '{sorted(missing)[0]}'"
+            raise ConfigError(str(path), [("line 1", problem)], hint="The columns id and path are required.")
+        for record in reader:
+            surplus = record.pop("", None)
+            if surplus or None in record.values():
+                problem = f"not as many fields as the header's {len(reader.fieldnames or ())}"
+                raise ConfigError(str(path), [(f"line {reader.line_num}", problem)], hint=_QUOTES)
+            yield reader.line_num, record
+    except csv.Error as error:
+        raise ConfigError(
+            str(path), [(f"line {reader.reader.line_num}", str(error))], hint=_QUOTES
+        ) from error
+
+
+_QUOTES = "Texts with commas or line breaks in them belong in double quotes."
+
+
+def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, content in enumerate(text.splitlines(), start=1):
+        if not content.strip():
+            continue
+        try:
+            record = json.loads(content)
+        except json.JSONDecodeError as error:
+            raise ConfigError(str(path), [(f"line {line}", f"not JSON: {error.msg}")]) from error
+        if not isinstance(record, dict):
+            raise ConfigError(str(path), [(f"line {line}", "not a JSON object")])
+        yield line, record
+
+
+def _numeric_columns(records: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Extra columns in which every value is a number."""
+    numeric: dict[str, bool] = {}
+    for record in records:
+        for name in record.keys() - {*_TEXT, *_NUMBERS}:
+            numeric[name] = numeric.get(name, True) and _number(record[name]) is not None
+    return {name for name, every in numeric.items() if every}
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _row(line: int, record: Mapping[str, Any], folder: Path, numeric: set[str]) -> ManifestRow:
+    texts = {name: str(record.get(name) or "").strip() for name in _TEXT}
+    numbers = {name: _optional_number(name, record.get(name)) for name in _NUMBERS}
+    for name in ("id", "path"):
+        if not texts[name]:
+            msg = f"'{name}' is empty"
+            raise ValueError(msg)
+    if texts["split"] not in (*SPLITS, ""):
+        msg = f"split '{texts['split']}' is none of {', '.join(SPLITS)} (dev and val are called valid)"
+        raise ValueError(msg)
+    utterance = numbers["utterance"]
+    start_s, end_s = numbers["start_s"], numbers["end_s"]
+    extra = {name: value for name, value in record.items() if name not in (*_TEXT, *_NUMBERS)}
+    return ManifestRow(
+        line=line,
+        clip=MediaClip(folder / texts["path"], texts["id"], texts["text"], start_s, end_s),
+        split=texts["split"],
+        label=math.nan if numbers["label"] is None else numbers["label"],
+        label_name=texts["label_name"],
+        speaker=texts["speaker"],
+        dialogue=texts["dialogue"],
+        utterance=-1 if utterance is None else int(utterance),
+        language=texts["language"],
+        extra={
+            name: float(str(value)) if name in numeric else ("" if value is None else str(value))
+            for name, value in sorted(extra.items())
+        },
+    )
+
+
+def _optional_number(name: str, value: Any) -> float | None:
+    if value is None or str(value).strip() == "":
+        return None
+    number = _number(value)
+    if number is None or not math.isfinite(number):
+        hint = "; class names belong in label_name" if name == "label" else ""
+        msg = f"{name} '{value}' is not a number{hint}"
+        raise ValueError(msg)
+    return number

@@ -1,0 +1,1 @@
+"""Files of the store: journals, shards, tables, the catalog."""

@@ -1,0 +1,1 @@
+"""Care of a store: validation, copying, compaction, descriptions."""

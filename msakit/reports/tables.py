@@ -1,0 +1,209 @@
+"""A comparison as text: Markdown, CSV, LaTeX and JSON.
+
+Markdown and LaTeX show percentages and set the best of the compared runs in bold; CSV and JSON hold the
+unrounded values.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from msakit.evaluation.metrics import Metric
+from msakit.reports.comparison import Comparison, Difference, Estimate, Row
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+)
+
+
+def show_estimate(metric: Metric, estimate: Estimate | None, plus_minus: str = " ± ") -> str:
+    """The mean and, over several seeds, the sd: `66.23 ± 0.41`."""
+    if estimate is None:
+        return "-"
+    mean = metric.show(estimate.mean)
+    return mean if estimate.sd is None else f"{mean}{plus_minus}{metric.show(estimate.sd)}"
+
+
+def show_difference(metric: Metric, difference: Difference) -> tuple[str, str, str]:
+    """Difference, interval and p value as tables show them (percentage points for percentages)."""
+    signed = [
+        ("+" if value > 0 else "") + metric.show(value)
+        for value in (difference.difference, difference.low, difference.high)
+    ]
+    p_value = "-" if math.isnan(difference.p_value) else f"{difference.p_value:.4f}"
+    return signed[0], f"[{signed[1]}, {signed[2]}]", p_value
+
+
+def is_best(metric: Metric, row: Row, rows: Sequence[Row]) -> bool:
+    """Whether a run has the best mean of several runs; ties are all best."""
+    runs = [other.estimates[metric.name].mean for other in rows if other.kind == "run"]
+    means = [mean for mean in runs if not math.isnan(mean)]
+    if row.kind != "run" or len(runs) < 2 or not means or metric.higher_is_better is None:
+        return False
+    return row.estimates[metric.name].mean == (max if metric.higher_is_better else min)(means)
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What a reader must know to read the table, sources of published figures included."""
+    lines = [f"{comparison.dataset}, {comparison.split} split, {comparison.num_samples} samples."]
+    if any(len(row.seeds) > 1 for row in comparison.rows):
+        lines.append("Mean ± sample standard deviation over seeds.")
+    if comparison.differences:
+        lines.append(
+            f"Differences: paired bootstrap over samples, {comparison.num_resamples} resamples, "
+            "95 % percentile interval; p is not corrected for the number of tests."
+        )
+    lines += [
+        f"{row.name}: {row.source}. Confidence {row.confidence}. {row.note}".rstrip()
+        for row in comparison.rows
+        if row.kind == "published"
+    ]
+    return lines
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Pipe tables: the rows, the differences and the sources of published figures."""
+
+    def cell(metric: Metric, row: Row) -> str:
+        text = show_estimate(metric, row.estimates.get(metric.name))
+        return f"**{text}**" if is_best(metric, row, comparison.rows) else text
+
+    blocks = [_markdown_table(*_main_table(comparison, cell))]
+    if comparison.differences:
+        blocks.append(_markdown_table(*_difference_table(comparison)))
+    blocks.append("\n".join(notes(comparison)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def to_latex(comparison: Comparison) -> str:
+    """A booktabs tabular; notes stand above it as comments."""
+
+    def cell(metric: Metric, row: Row) -> str:
+        text = show_estimate(metric, row.estimates.get(metric.name), " $\\pm$ ")
+        return rf"\textbf{{{text}}}" if is_best(metric, row, comparison.rows) else text
+
+    lines = [f"% {line}" for line in notes(comparison)]
+    header, rows = _main_table(comparison, cell)
+    lines += _latex_table(header, [[row[0].translate(_LATEX), *row[1:]] for row in rows])
+    if comparison.differences:
+        header, rows = _difference_table(comparison)
+        lines += ["", *_latex_table(header, [[entry.translate(_LATEX) for entry in row] for row in rows])]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(comparison: Comparison) -> str:
+    """One line a row and metric: mean, sd, number of seeds, and the difference where it was tested."""
+    tested = {(entry.name, entry.metric): asdict(entry) for entry in comparison.differences}
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    tested_keys = ("reference", "difference", "low", "high", "p_value")
+    writer.writerow(
+        ["kind", "name", "metric", "mean", "sd", "num_seeds", *tested_keys, "source", "confidence"]
+    )
+    for row in comparison.rows:
+        for name, estimate in row.estimates.items():
+            found = tested.get((row.name, name), {}) if row.kind == "run" else {}
+            cells = [estimate.mean, estimate.sd, len(row.seeds) or None, *map(found.get, tested_keys)]
+            shown = ["" if cell is None else cell for cell in cells]
+            writer.writerow([row.kind, row.name, name, *shown, row.source, row.confidence])
+    return file.getvalue()
+
+
+def to_json(comparison: Comparison) -> str:
+    """Everything, unrounded; undefined values are null."""
+    content = {
+        "dataset": comparison.dataset,
+        "split": comparison.split,
+        "num_samples": comparison.num_samples,
+        "num_resamples": comparison.num_resamples,
+        "metrics": {
+            metric.name: {"title": metric.title, "higher_is_better": metric.higher_is_better}
+            for metric in comparison.metrics
+        },
+        "rows": [asdict(row) for row in comparison.rows],
+        "differences": [asdict(difference) for difference in comparison.differences],
+    }
+    return json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Comparison], str]] = {
+    "markdown": to_markdown,
+    "csv": to_csv,
+    "latex": to_latex,
+    "json": to_json,
+}
+
+
+def _main_table(
+    comparison: Comparison, cell: Callable[[Metric, Row], str]
+) -> tuple[list[str], list[list[str]]]:
+    header = ["", *(metric.title for metric in comparison.metrics), "seeds"]
+    rows = [
+        [row.name, *(cell(metric, row) for metric in comparison.metrics), str(len(row.seeds) or "-")]
+        for row in comparison.rows
+    ]
+    return header, rows
+
+
+def _difference_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    metrics = {metric.name: metric for metric in comparison.metrics}
+    header = ["difference", "metric", "value", "95 % interval", "p"]
+    rows = [
+        [
+            f"{entry.name} - {entry.reference}",
+            metrics[entry.metric].title,
+            *show_difference(metrics[entry.metric], entry),
+        ]
+        for entry in comparison.differences
+    ]
+    return header, rows
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = "|---|" + "---:|" * (len(header) - 1)
+    return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def _latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cells) + r" \\"
+
+    return [
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        line([cell.translate(_LATEX) for cell in header]),
+        r"\midrule",
+        *map(line, rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(entry) for entry in value]
+    return value

@@ -1,0 +1,1 @@
+"""A stored dataset as a pipeline needs it, and the order in which it is visited."""

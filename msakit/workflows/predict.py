@@ -1,0 +1,134 @@
+"""From media to an answer: the extractors a run's features were made with, then its pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from msakit.core.errors import DataError, InputError, UnknownNameError
+from msakit.core.pipeline.batch import Batch
+from msakit.core.tensors import Sequence
+from msakit.extraction.extract import extractor_choice
+from msakit.extraction.extractors import make_extractor
+from msakit.extraction.media import NoStreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Sequence as Seq
+
+    from numpy.typing import NDArray
+
+    from msakit.core.interfaces import Extractor
+    from msakit.core.pipeline.pipeline import Prediction
+    from msakit.core.registry.registry import Registry
+    from msakit.extraction.media import MediaClip
+    from msakit.workflows.train import TrainedRun
+
+LIKELIEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run says of one sample.
+
+    Attributes:
+        id: The clip or sample.
+        prediction: The score, or the class name; None where generated text could not be read.
+        likeliest: The most probable answers with their probabilities, best first.
+        generated: What was generated, when it was.
+        absent: Modalities the sample does not have.
+    """
+
+    id: str
+    prediction: float | str | None
+    likeliest: list[tuple[str, float]]
+    generated: str | None
+    absent: list[str]
+
+
+class MediaReader:
+    """Makes batches of media files, with the extractors a run was trained on.
+
+    Raises:
+        InputError: A feature set of the run was imported, so no extractor can make it again.
+    """
+
+    def __init__(self, trained: TrainedRun, registry: Registry) -> None:
+        described = trained.run.read_json("features.json")
+        self._extractors = {
+            name: _extractor(name, described.get(name, {}), registry) for name in trained.resolved.encoders
+        }
+
+    def read(self, clips: Seq[MediaClip]) -> Batch:
+        """Extract features of clips; a modality a file has no stream for is absent.
+
+        Raises:
+            MediaError: A file cannot be decoded.
+        """
+        columns = {name: [_extract(e, clip) for clip in clips] for name, e in self._extractors.items()}
+        return Batch(
+            ids=[clip.clip_id for clip in clips],
+            texts=[clip.text or None for clip in clips],
+            modalities={name: pad(arrays, self._extractors[name].width) for name, arrays in columns.items()},
+        )
+
+
+def _extractor(modality: str, described: Mapping[str, Any], registry: Registry) -> Extractor:
+    name = str(described.get("extractor", ""))
+    try:
+        extractor = make_extractor(registry, *extractor_choice(name, described.get("parameters", {})))
+    except UnknownNameError as error:
+        raise InputError(
+            f"The run's {modality} features were made by '{name}', which is not an extractor here.",
+            hint="Predict stored samples with --id, or train on features that msakit extract makes.",
+        ) from error
+    if extractor.width != described["width"]:
+        raise DataError(
+            f"The extractor '{name}' gives {extractor.width} {modality} features, "
+            f"but the run was trained on {described['width']}."
+        )
+    return extractor
+
+
+def _extract(extractor: Extractor, clip: MediaClip) -> NDArray[np.float32]:
+    try:
+        return np.asarray(extractor.extract(clip).values, np.float32)
+    except NoStreamError:
+        return np.zeros((0, extractor.width), np.float32)
+
+
+def pad(arrays: Seq[NDArray[np.float32]], width: int) -> Sequence:
+    """Feature arrays [T, D] as one padded batch [B, T, D]; an empty array is an absent modality."""
+    lengths = torch.tensor([len(array) for array in arrays])
+    values = torch.zeros(len(arrays), max(1, int(lengths.max())), width)
+    for row, array in enumerate(arrays):
+        values[row, : len(array)] = torch.from_numpy(array)
+    return Sequence(values, lengths)
+
+
+def text_batch(text: str, widths: Mapping[str, int]) -> Batch:
+    """One sample of text alone; every modality is absent."""
+    absent = {name: pad([np.zeros((0, width), np.float32)], width) for name, width in widths.items()}
+    return Batch([text], [text], absent)
+
+
+def answers_of(batch: Batch, prediction: Prediction, trained: TrainedRun) -> list[Answer]:
+    """A prediction, sample by sample, in words."""
+    dataset, answers = trained.resolved.dataset, trained.pipeline.answers
+    names = dataset.labels if dataset.task == "classification" else answers.texts
+    results = []
+    for index, sample in enumerate(batch.ids):
+        value = float(prediction.values[index])
+        shown = None if np.isnan(value) else names[int(value)] if dataset.labels else round(value, 4)
+        absent = [name for name, seq in batch.modalities.items() if not seq.present[index]]
+        absent += ["text"] if batch.texts[index] is None else []
+        likeliest: list[tuple[str, float]] = []
+        if prediction.probabilities is not None:
+            row = prediction.probabilities[index]
+            likeliest = [(names[at], float(row[at])) for at in np.argsort(-row)[:LIKELIEST]]
+        generated = prediction.texts[index] if prediction.texts else None
+        results.append(Answer(sample, shown, likeliest, generated, absent))
+    return results

@@ -1,0 +1,204 @@
+"""Several systems over several seeds on the same samples: sweeps, ablation tables, the quick start.
+
+A study file names a pipeline and either `systems` (named settings to compare, which may be evaluated
+on the test split) or a `grid` (settings to choose from, which only ever sees the validation split).
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from msakit.core.errors import ConfigError
+from msakit.core.files import problems_of, read_yaml
+from msakit.core.pipeline.config import merge, override, parse_pipeline
+from msakit.core.pipeline.resolution import resolve
+from msakit.runs.folder import Run
+from msakit.workflows.train import TrainingPlan, train_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from msakit.core.pipeline.resolution import ResolvedPipeline
+    from msakit.core.registry.registry import Registry
+    from msakit.training.trainer import Observer
+
+Overrides = dict[str, Any]
+
+
+class StudyConfig(BaseModel):
+    """A study file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = ""
+    pipeline: dict[str, Any] | str = Field(description="a pipeline, or the path of one beside the study file")
+    systems: dict[str, Overrides] = Field(default={}, description="name to dotted keys and their values")
+    grid: dict[str, list[Any]] = Field(default={}, description="dotted key to the values to try")
+    seeds: list[int] = [1111, 2222, 3333]
+    splits: list[str] = Field(default=["valid"], description="systems only: where results are measured")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> StudyConfig:
+        if bool(self.systems) == bool(self.grid):
+            msg = "give either systems or a grid"
+            raise ValueError(msg)
+        if self.grid and self.splits != ["valid"]:
+            msg = "a grid chooses settings, so it is measured on the validation split alone"
+            raise ValueError(msg)
+        return self
+
+    def variants(self) -> dict[str, Overrides]:
+        """Every system, named; a grid's are named by their settings."""
+        if self.systems:
+            return dict(self.systems)
+        combinations = itertools.product(*self.grid.values())
+        settings = [dict(zip(self.grid, values, strict=True)) for values in combinations]
+        return {", ".join(f"{key}={value}" for key, value in one.items()): one for one in settings}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One system with one seed."""
+
+    system: str
+    seed: int
+    folder: Path
+    resolved: ResolvedPipeline
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its run has its metrics already."""
+        return (self.folder / "metrics.json").is_file()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A system's metric over seeds: mean, standard deviation (n-1; None for one seed), each value."""
+
+    mean: float
+    deviation: float | None
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Systems x seeds, each a run directory below one folder.
+
+    Attributes:
+        config: What to run.
+        pipeline: The pipeline the systems vary.
+        store: The samples.
+        folder: Where the runs go: folder/system/seed-n.
+    """
+
+    config: StudyConfig
+    pipeline: Mapping[str, Any]
+    store: Path
+    folder: Path
+
+    def cells(self, registry: Registry) -> list[Cell]:
+        """Every run of the study, all checked before the first one starts.
+
+        Raises:
+            ConfigError: A system's settings are wrong.
+        """
+        return list(self._cells(registry))
+
+    def _cells(self, registry: Registry) -> Iterator[Cell]:
+        variants = self.config.variants()
+        for name, seed, folder in self.places():
+            content = override(apply(self.pipeline, variants[name]), [("training.seed", seed)])
+            config = parse_pipeline(content, f"system '{name}'")
+            resolved = resolve(config, registry, source=f"system '{name}'")
+            yield Cell(name, seed, folder, resolved)
+
+    def places(self) -> list[tuple[str, int, Path]]:
+        """System, seed and run directory of every run, in the order they are trained in."""
+        return [
+            (name, seed, self.folder / slug(name) / f"seed-{seed}")
+            for seed in self.config.seeds
+            for name in self.config.variants()
+        ]
+
+    def run(self, registry: Registry, observers: Callable[[Cell], Iterable[Observer]]) -> None:
+        """Train every run that is not finished; started ones go on where they stopped."""
+        backbone, key = None, ""
+        for cell in self.cells(registry):
+            if cell.is_finished:
+                continue
+            adaptable = cell.resolved.backbone.as_yaml() | {"name": cell.resolved.backbone_spec.name}
+            if str(adaptable) != key or adaptable.get("adaptation") != "frozen":
+                backbone, key = None, str(adaptable)
+            started = (cell.folder / "pipeline.yaml").exists()
+            plan = TrainingPlan(
+                cell.resolved, self.store, cell.folder, resume=started, evaluate_on=tuple(self.config.splits)
+            )
+            trained = train_run(plan, registry, observers=observers(cell), backbone=backbone)
+            backbone = trained.pipeline.backbone
+
+    def results(self, split: str) -> dict[str, dict[str, Summary]]:
+        """System to metric to its summary over the finished seeds."""
+        values: dict[str, dict[str, list[float]]] = {}
+        for system, _, folder in self.places():
+            metrics = Run(folder).read_json("metrics.json")
+            facts = {
+                "trainable": metrics.get("parameters", {}).get("trainable"),
+                "train_s": metrics.get("timing", {}).get("train_s"),
+                "train_samples_per_s": metrics.get("timing", {}).get("samples_per_s"),
+            }
+            for name, value in {**metrics.get("splits", {}).get(split, {}), **facts}.items():
+                if value is not None:
+                    values.setdefault(system, {}).setdefault(name, []).append(float(value))
+        return {
+            system: {name: summarise(numbers) for name, numbers in metrics.items()}
+            for system, metrics in values.items()
+        }
+
+    def baselines(self, split: str) -> dict[str, dict[str, float | None]]:
+        """What always answering the training mean or median (or class) would get, from any finished run."""
+        for _, _, folder in self.places():
+            if metrics := Run(folder).read_json("metrics.json"):
+                found: dict[str, dict[str, float | None]] = metrics.get("baselines", {}).get(split, {})
+                return found
+        return {}
+
+
+def read_study(path: Path, store: Path, folder: Path) -> Study:
+    """Read a study file.
+
+    Raises:
+        ConfigError: It is not a study; every problem is listed.
+    """
+    try:
+        config = StudyConfig.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise ConfigError(str(path), problems_of(error)) from error
+    pipeline = config.pipeline
+    content = read_yaml(path.parent / pipeline) if isinstance(pipeline, str) else pipeline
+    return Study(config, content, store, folder)
+
+
+def apply(pipeline: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A pipeline with settings under dotted keys; a mapping named anew replaces what was there."""
+    content = merge({}, pipeline)
+    for key, value in settings.items():
+        content = override(content, [(key, value)])
+    return content
+
+
+def summarise(values: list[float]) -> Summary:
+    """Mean and standard deviation (n-1) of a metric over seeds."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Summary(statistics.fmean(values), deviation, tuple(values))
+
+
+def slug(name: str) -> str:
+    """A system's name as a folder name."""
+    return "".join(letter if letter.isalnum() or letter in "-_.=" else "-" for letter in name).strip("-")

@@ -1,0 +1,134 @@
+"""Train a run: from a resolved pipeline and a store to a run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import set_seed
+
+from msakit.core.pipeline.builder import answer_set, build_pipeline, measure_backbone
+from msakit.evaluation.metrics import validation_metric
+from msakit.runs import provenance
+from msakit.runs.folder import Run
+from msakit.samples.samples import Samples
+from msakit.training.trainer import Progress, Trainer
+from msakit.workflows.evaluate import evaluate_run
+from msakit.workflows.load import TrainedRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from msakit.core.interfaces import Backbone
+    from msakit.core.pipeline.pipeline import Pipeline
+    from msakit.core.pipeline.resolution import ResolvedPipeline
+    from msakit.core.registry.registry import Registry
+    from msakit.training.trainer import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What to train, on what, and where to put it."""
+
+    resolved: ResolvedPipeline
+    store: Path
+    folder: Path
+    resume: bool = False
+    evaluate_on: tuple[str, ...] = ("valid", "test")
+
+
+def train_run(
+    plan: TrainingPlan,
+    registry: Registry,
+    *,
+    observers: Iterable[Observer] = (),
+    backbone: Backbone | None = None,
+) -> TrainedRun:
+    """Train a pipeline and evaluate its best checkpoint; everything lands in the run directory.
+
+    A pipeline with nothing to train (a text-only prompt to a frozen backbone) is only evaluated.
+
+    Raises:
+        DataError: The store does not hold what the pipeline needs.
+        InputError: The folder holds another run.
+    """
+    observers = list(observers)
+    resolved, settings = plan.resolved, plan.resolved.config.training
+    samples = Samples.open(plan.store, resolved)
+    for split in dict.fromkeys(("train", "valid", *plan.evaluate_on)):
+        samples.check_labels(samples.rows(split), answer_set(resolved))
+        samples.scan(samples.rows(split))
+    run = Run.create(plan.folder, resolved.as_yaml(), resume=plan.resume)
+    set_seed(settings.seed)
+    pipeline = build_pipeline(resolved, registry, widths=samples.widths, backbone=backbone)
+    _fit_scalers(pipeline, samples, resolved)
+    run.write_json("features.json", samples.feature_descriptions)
+    run.write_json("provenance.json", provenance.collect(seed=settings.seed, data=_identify(plan, samples)))
+    if not resolved.config.prompt.context:
+        pipeline.prepare(samples.texts, partial(_tell, observers))
+    progress = _train(plan, pipeline, samples, run, observers)
+    run.load_adapter(pipeline)
+    trained = TrainedRun(run, resolved, pipeline)
+    facts = {
+        "timing": {
+            "train_s": progress.seconds,
+            "samples_per_s": progress.samples / progress.seconds if progress.samples else None,
+        },
+        "training": {
+            "best_epoch": progress.best_epoch,
+            "epochs": progress.epoch,
+            "stopped": progress.stopped,
+        },
+        "parameters": _count(pipeline, resolved, registry),
+    }
+    evaluate_run(trained, samples, plan.evaluate_on, facts=facts)
+    registry.manager.notify("msakit_run_finished", record=run.read_json("metrics.json"))
+    return trained
+
+
+def _train(
+    plan: TrainingPlan, pipeline: Pipeline, samples: Samples, run: Run, observers: Sequence[Observer]
+) -> Progress:
+    """Train what there is to train: of a text-only prompt to a frozen backbone, nothing."""
+    if not pipeline.trainable_parameters():
+        run.save_adapter(pipeline)
+        return Progress(stopped="nothing to train")
+    metric = validation_metric(plan.resolved.dataset.metrics)
+    trainer = Trainer(pipeline, samples, plan.resolved.config.training, metric, run, observers)
+    if plan.resume:
+        trainer.resume()
+    return trainer.train()
+
+
+def _tell(observers: Iterable[Observer], done: int, total: int) -> None:
+    for observer in observers:
+        observer.on_prepare(done=done, total=total)
+
+
+def _fit_scalers(pipeline: Pipeline, samples: Samples, resolved: ResolvedPipeline) -> None:
+    if resolved.config.features.normalise == "none":
+        return
+    for name in pipeline.adapter.modalities:
+        found = samples.statistics(name)
+        mean, deviation = torch.from_numpy(found.mean), torch.from_numpy(found.deviation)
+        pipeline.adapter.fit_scaler(name, mean.to(pipeline.device), deviation.to(pipeline.device))
+
+
+def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -> dict[str, int]:
+    trainable = sum(p.numel() for p in pipeline.trainable_parameters().values())
+    facts = measure_backbone(resolved, registry)
+    return {"trainable": trainable, "total": facts.num_parameters + trainable}
+
+
+def _identify(plan: TrainingPlan, samples: Samples) -> dict[str, Any]:
+    table = samples.table
+    return {
+        "store": str(plan.store.resolve()),
+        "dataset": plan.resolved.dataset.name,
+        "table_version": table.version,
+        "splits": table.splits(),
+        "feature_sets": {name: column.fingerprint for name, column in table.features.items()},
+    }

@@ -55,10 +55,13 @@ class MediaClip:
 
 @dataclass(frozen=True)
 class FeatureArray:
-    """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next."""
+    """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next.
+
+    `frame_shift_s` is None where one row stands for the whole clip.
+    """
 
     values: NDArray[np.float32]
-    frame_shift_s: float
+    frame_shift_s: float | None
 
 
 def decode_audio(clip: MediaClip, sample_rate_hz: int) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from msakit.core.errors import ConfigError, InputError, MediaError
-from msakit.extraction.media import MediaClip
+from msakit.core.interfaces import MediaClip
 
 SPLITS = ("train", "valid", "test")
 _TEXT = ("id", "path", "text", "split", "label_name", "speaker", "dialogue", "language")

@@ -10,7 +10,7 @@ from typing import Any
 
 from msakit.core.errors import ConfigError, InputError, MediaError
 from msakit.core.files import parse_json, read_text
-from msakit.extraction.media import MediaClip
+from msakit.core.interfaces import MediaClip
 from msakit.feature_store.interchange.csv_text import QUOTING_HINT, CsvProblem, read_csv_records
 
 SPLITS = ("train", "valid", "test")

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError
-from msakit.core.files import to_json
-from msakit.core.files import dump_yaml
+from msakit.core.files import dump_yaml, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

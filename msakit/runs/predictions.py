@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msakit.runs.diagnostic_maps import write_maps
 from msakit.evaluation.evaluate import LARGEST_DIAGNOSTIC, NUM_MAPPED_SAMPLES
+from msakit.runs.diagnostic_maps import write_maps
 from msakit.runs.folder import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from msakit.core.pipeline.answers import AnswerSet
-    from msakit.evaluation.evaluate import Evaluation
     from msakit.core.registry.specs import DatasetSpec
+    from msakit.evaluation.evaluate import Evaluation
 
 
 def write_predictions(path: Path, evaluation: Evaluation, answers: AnswerSet, dataset: DatasetSpec) -> None:

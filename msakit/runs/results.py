@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msakit.core.errors import DataError, InputError
-from msakit.evaluation.metrics import compute_metrics
 from msakit.core.files import read_yaml
+from msakit.metrics import compute_metrics
 
 _DIAGNOSTIC = re.compile(r"d:(?P<name>.+?)(?:\[(?P<index>[0-9, ]+)\])?\Z")
 _PREDICTIONS = re.compile(r"predictions\.(?P<split>.+)\.csv\Z")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from msakit.core.pipeline.answers import AnswerSet
-from msakit.runs.diagnostic_maps import read_maps
+from msakit.core.registry.specs import DatasetSpec
 from msakit.evaluation.evaluate import Evaluation
+from msakit.runs.diagnostic_maps import read_maps
 from msakit.runs.predictions import NUM_MAPPED_SAMPLES, write_large_diagnostics, write_predictions
 from msakit.runs.results import load_run
-from msakit.core.registry.specs import DatasetSpec
 
 SCORES = DatasetSpec("mosei", "regression", "en", "mosei", label_range=(-3.0, 3.0))
 CLASSES = DatasetSpec("meld", "classification", "en", "erc", labels=("neutral", "joy, or not"))

@@ -1,0 +1,1 @@
+"""The run directory: who writes it, what is read back from it."""

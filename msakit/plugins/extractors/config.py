@@ -77,7 +77,7 @@ class EgemapsConfig(BaseModel):
     frame_shift_s: float = Field(
         default=0.05,
         ge=0.01,
-        description="lld: seconds per output row; a multiple of 0.01, openSMILE's step.",
+        description="lld: seconds per output row; a multiple of 0.01, its step.",
     )
 
     @model_validator(mode="after")

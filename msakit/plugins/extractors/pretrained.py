@@ -1,4 +1,4 @@
-"""Pretrained models of the hub or of a folder, as extractors need them: pinned, hashed, on the best device."""
+"""Pretrained models of the hub or of a folder: pinned, hashed, on the best device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GPU_BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model's folder, the revision it is (None for a folder of the user's), the SHA-256 of each weight file."""
+    """A model's folder, its commit (None for a folder of the user's), SHA-256 of its weight files."""
 
     folder: Path
     revision: str | None
@@ -92,11 +92,9 @@ def choose_layer(states: Sequence[Tensor], layer: Layer) -> Tensor:
 
 def mean_rows(values: Tensor, per_row: int) -> Tensor:
     """Rows [T, D] as means of `per_row` neighbours; the last may be of fewer."""
-    return (
-        torch.cat([part.mean(dim=0, keepdim=True) for part in values.split(per_row)])
-        if per_row > 1
-        else values
-    )
+    if per_row == 1:
+        return values
+    return torch.stack([part.mean(dim=0) for part in torch.split(values, per_row)])
 
 
 def library_versions() -> dict[str, Any]:

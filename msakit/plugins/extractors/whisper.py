@@ -10,7 +10,8 @@ from transformers import WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperModel
 
 from msakit.core.errors import InputError
-from msakit.extraction.media import FeatureArray, decode_audio
+from msakit.core.interfaces import FeatureArray
+from msakit.extraction.media import decode_audio
 from msakit.plugins.extractors.pretrained import (
     batch_size_on,
     best_device,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from msakit.extraction.media import MediaClip
+    from msakit.core.interfaces import MediaClip
     from msakit.plugins.extractors.pretrained import Layer
 
 _RATE_HZ = 16000

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msakit.extraction.media import MediaClip
+from msakit.core.interfaces import MediaClip
 
 
 def write_tone(path: Path, *, seconds: float, hertz: float = 220.0, rate_hz: int = 16000) -> MediaClip:

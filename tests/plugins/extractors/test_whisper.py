@@ -17,7 +17,7 @@ from transformers import WhisperConfig as Architecture
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from msakit.core.errors import InputError, MsakitError
-from msakit.extraction.media import MediaClip
+from msakit.core.interfaces import MediaClip
 from msakit.plugins.extractors import whisper_packages
 from msakit.plugins.extractors.config import WhisperConfig
 from msakit.plugins.extractors.ctranslate2 import read_tensors

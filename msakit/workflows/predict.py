@@ -13,7 +13,7 @@ from msakit.core.pipeline.batch import Batch
 from msakit.core.tensors import Sequence
 from msakit.extraction.extract import extractor_choice
 from msakit.extraction.extractors import make_extractor
-from msakit.extraction.media import NoStreamError
+from msakit.extraction.media import AbsentModalityError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def _extractor(modality: str, described: Mapping[str, Any], registry: Registry) 
 def _extract(extractor: Extractor, clip: MediaClip) -> NDArray[np.float32]:
     try:
         return np.asarray(extractor.extract(clip).values, np.float32)
-    except NoStreamError:
+    except AbsentModalityError:
         return np.zeros((0, extractor.width), np.float32)
 
 

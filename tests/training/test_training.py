@@ -171,7 +171,10 @@ def test_a_store_without_the_dataset_or_modality_is_refused(registry, store, tmp
     with pytest.raises(DataError, match=r"no dataset 'mosei'.*demo, meld"):
         train_run(plan(registry, store, tmp_path / "run", dataset="mosei"), registry)
     with pytest.raises(DataError, match="no features for pulse"):
-        train_run(plan(registry, store, tmp_path / "run", encoders={"pulse": "lstm"}), registry)
+        dataset = {"name": "demo", "features": {"pulse": 3}}
+        train_run(
+            plan(registry, store, tmp_path / "run", dataset=dataset, encoders={"pulse": "lstm"}), registry
+        )
     assert not (tmp_path / "run").exists()
 
 

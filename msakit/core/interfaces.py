@@ -62,21 +62,31 @@ class MediaClip:
 
 @dataclass(frozen=True)
 class FeatureArray:
-    """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next."""
+    """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next.
+
+    `frame_shift_s` is None where one row stands for the whole clip.
+    """
 
     values: NDArray[np.float32]
-    frame_shift_s: float
+    frame_shift_s: float | None
 
 
 @runtime_checkable
 class Extractor(Protocol):
-    """Turns one media clip into one feature sequence, offline. Constructed from its config alone."""
+    """Turns one media clip into one feature sequence, offline. Constructed from its config alone.
+
+    Attributes:
+        frame_shift_s: Seconds from one row to the next; None where one row stands for the whole clip.
+        start_s: Where the first row begins in the clip, in seconds.
+        deterministic: Whether the same clip gives the same numbers on one machine.
+    """
 
     name: str
     version: int
     modality: str
     width: int
-    frame_shift_s: float
+    frame_shift_s: float | None
+    start_s: float
     deterministic: bool
 
     def extract(self, clip: MediaClip) -> FeatureArray:
@@ -93,6 +103,28 @@ class Extractor(Protocol):
 
     def weights(self) -> list[str]:
         """SHA-256 of each model file that is used."""
+        ...
+
+
+@runtime_checkable
+class BatchExtractor(Extractor, Protocol):
+    """An extractor that computes several clips at once, for models that gain by it on a GPU.
+
+    `extract(clip)` equals `encode([read(clip)])[0]`, to rounding: a clip's numbers do not depend on others.
+    """
+
+    batch_size: int
+
+    def read(self, clip: MediaClip) -> Any:
+        """A clip decoded, as `encode` takes it.
+
+        Raises:
+            MediaError: The clip cannot be decoded.
+        """
+        ...
+
+    def encode(self, inputs: Seq[Any]) -> list[FeatureArray]:
+        """Features of each input, float32 [T, D]."""
         ...
 
 

@@ -29,6 +29,7 @@ class Loudness:
     """Loudness and peak of every tenth of a second; notes each clip it is asked for."""
 
     name, version, modality, width, frame_shift_s, deterministic = "loudness", 3, "audio", 2, 0.1, True
+    start_s = 0.0
 
     def __init__(self, log: Path | None = None, *, delay_s: float = 0.0) -> None:
         self._log, self._delay_s = log, delay_s

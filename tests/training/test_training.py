@@ -170,8 +170,9 @@ def test_a_text_only_prompt_to_a_frozen_backbone_is_evaluated_as_it_is(registry,
 def test_a_store_without_the_dataset_or_modality_is_refused(registry, store, tmp_path):
     with pytest.raises(DataError, match=r"no dataset 'mosei'.*demo, meld"):
         train_run(plan(registry, store, tmp_path / "run", dataset="mosei"), registry)
+    changes = {"dataset": {"name": "demo", "features": {"pulse": 3}}, "encoders": {"pulse": "lstm"}}
     with pytest.raises(DataError, match="no features for pulse"):
-        train_run(plan(registry, store, tmp_path / "run", encoders={"pulse": "lstm"}), registry)
+        train_run(plan(registry, store, tmp_path / "run", **changes), registry)
     assert not (tmp_path / "run").exists()
 
 

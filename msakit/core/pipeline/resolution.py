@@ -149,7 +149,10 @@ def resolve_dataset(choice: DatasetChoice, registry: Registry) -> DatasetSpec:
     if dataset.task == "regression" and dataset.label_range is None:
         raise ConfigError("dataset", [("label_range", "a regression dataset needs one, such as [-3, 3]")])
     if dataset.task == "classification" and not 2 <= len(dataset.labels) <= MAX_LABELS:
-        raise ConfigError("dataset", [("labels", f"a classification dataset needs 2 to {MAX_LABELS:,}")])
+        raise ConfigError(
+            "dataset",
+            [("labels", f"a classification dataset needs at least two, and at most {MAX_LABELS:,}")],
+        )
     if dataset.label_range is not None:
         if any(abs(score) > MAX_SCORE for score in dataset.label_range):  # NaN is refused with the answers
             raise ConfigError("dataset", [("label_range", f"scores lie within -{MAX_SCORE} and {MAX_SCORE}")])

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from msakit.core.interfaces import Backbone, BackboneFacts
-    from msakit.core.pipeline.resolution import Component, ResolvedPipeline
-    from msakit.core.registry.registry import Registry
+    from msakit.core.pipeline.resolution import ResolvedPipeline
+    from msakit.core.registry.registry import Choice, Registry
 
 
 _LARGEST_SIZE = 1 << 20
@@ -46,7 +46,7 @@ def build_adapter(
         ConfigError: A component refuses the widths or settings it is given.
     """
 
-    def make(key: str, component: Component, **sizes: Any) -> Any:
+    def make(key: str, component: Choice, **sizes: Any) -> Any:
         settings = dict(component.settings)
         _check_sizes(key, settings)
         target = registry.load_target(component.spec)

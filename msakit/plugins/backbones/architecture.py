@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.config import CausalLMConfig, LoraConfig
+    from .config import CausalLMConfig, LoraConfig
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _LARGEST = {"hidden_size": 1 << 17, "vocab_size": 1 << 24, "num_hidden_layers": 1 << 10}

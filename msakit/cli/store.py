@@ -102,9 +102,9 @@ def _print_listing(content: dict[str, Any]) -> None:
     rows = [_dataset_row(item) for item in content["datasets"] if "error" not in item]
     columns = ("dataset", "version", "samples", "splits", "modalities")
     print_table("Datasets", columns, rows, right=("version", "samples"))
-    columns = ("feature set", "modality", "extractor", "width", "dtype", "shift s", "samples", "shards", "MB")
+    shown = ("feature set", "modality", "extractor", "width", "dtype", "shift s", "samples", "shards", "MB")
     rows = [_feature_set_row(item) for item in content["feature_sets"] if "error" not in item]
-    print_table("Feature sets", columns, rows, right=columns[3:4] + columns[5:])
+    print_table("Feature sets", shown, rows, right=shown[3:4] + shown[5:])
     if count := len(content["quarantined"]):
         say(
             f"{count} {'file was' if count == 1 else 'files were'} put aside as damaged: "

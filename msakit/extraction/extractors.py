@@ -13,11 +13,14 @@ from msakit.core.registry.registry import load_registry
 from msakit.core.registry.specs import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from msakit.core.interfaces import Extractor
     from msakit.core.registry.registry import Registry
+
+NONCOMMERCIAL = "noncommercial"
+"""Capability of a component whose licence forbids commercial use."""
 
 
 def make_extractor(registry: Registry, name: str, settings: Mapping[str, Any]) -> Extractor:
@@ -36,6 +39,12 @@ def make_extractor(registry: Registry, name: str, settings: Mapping[str, Any]) -
         raise ConfigError(f"extractor {match.spec.short}", problems_of(error)) from error
     extractor: Extractor = registry.load_target(match.spec)(**dict(config))
     return extractor
+
+
+def licence_notices(registry: Registry, names: Iterable[str]) -> list[str]:
+    """One line for each of these extractors whose licence forbids commercial use."""
+    specs = [registry.component(Kind.EXTRACTOR, name).spec for name in names]
+    return [f"{spec.short}: {spec.licence}." for spec in specs if NONCOMMERCIAL in spec.capabilities]
 
 
 @dataclass(frozen=True)

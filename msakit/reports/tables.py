@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from msakit.evaluation.metrics import Metric
-from msakit.reports.comparison import Comparison, Difference, Estimate, Row
+from msakit.metrics import Metric
+from msakit.metrics.estimate import Estimate
+from msakit.reports.comparison import Comparison, Difference, Row
 
 _LATEX = str.maketrans(
     {

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from msakit.core.errors import InputError, MsakitError
+from msakit.core.interfaces import FeatureArray, MediaClip
 from msakit.extraction.extract import Extraction, ExtractionReport, extractor_choice, feature_set_of
 from msakit.extraction.manifest import ManifestRow, read_manifest
-from msakit.extraction.media import FeatureArray, MediaClip, NoStreamError, decode_audio
+from msakit.extraction.media import NoStreamError, decode_audio
 from msakit.feature_store import FeatureStore
 
 pytest.importorskip("av")
@@ -28,6 +29,7 @@ class Loudness:
     """Loudness and peak of every tenth of a second; notes each clip it is asked for."""
 
     name, version, modality, width, frame_shift_s, deterministic = "loudness", 3, "audio", 2, 0.1, True
+    start_s = 0.0
 
     def __init__(self, log: Path | None = None, *, delay_s: float = 0.0) -> None:
         self._log, self._delay_s = log, delay_s

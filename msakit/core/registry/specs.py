@@ -56,6 +56,7 @@ class ComponentSpec:
         source: Paper and code it follows.
         capabilities: What it gives or needs; see docs/plugins.
         extra: The pip extra of the distribution that installs what it imports.
+        licence: Licence of the program or weights it uses; "" where it uses none of others.
     """
 
     __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
@@ -71,6 +72,7 @@ class ComponentSpec:
     source: Source = field(default_factory=Source)
     capabilities: frozenset[str] = frozenset()
     extra: str | None = None
+    licence: str = ""
 
     def __post_init__(self) -> None:
         """Check the name and the two import paths, and fill in the short name."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msakit.core.errors import InputError, MsakitError
+from msakit.core.hub import TOKENIZER_FILES, fetch, fetch_config
 from msakit.core.registry.specs import BackboneSpec
 from msakit.plugins.backbones.architecture import BackboneFacts, build_random, measure
 from msakit.plugins.backbones.causal_lm import CausalLM
@@ -17,7 +18,6 @@ from msakit.plugins.backbones.chatglm import CHATGLM
 from msakit.plugins.backbones.checkpoints import load_converted, read_config
 from msakit.plugins.backbones.codecs import ByteCodec, TextCodec
 from msakit.plugins.backbones.devices import choose_device, dtype_of
-from msakit.plugins.backbones.hub import TOKENIZER_FILES, fetch, fetch_config
 from msakit.plugins.backbones.lora import attach_lora
 from msakit.plugins.backbones.pretrained import load_codec, load_model
 from msakit.plugins.backbones.qwen import QWEN

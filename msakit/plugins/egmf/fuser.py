@@ -11,7 +11,8 @@ from torch import nn
 from msakit.core.interfaces import Diagnostic
 from msakit.core.tensors import Fused
 from msakit.nn import Attention, clean, masked_mean, project, sequence_of
-from msakit.plugins.egmf.diagnosis import diagnose_experts, diagnose_gate, effective_experts
+
+from .diagnosis import diagnose_experts, diagnose_gate, effective_experts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

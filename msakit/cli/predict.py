@@ -16,8 +16,8 @@ from msakit.core.errors import InputError
 if TYPE_CHECKING:
     from msakit.core.pipeline.batch import Batch
     from msakit.core.registry.registry import Registry
+    from msakit.runs.predictions import Answer
     from msakit.workflows.load import TrainedRun
-    from msakit.workflows.predict import Answer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -88,13 +88,14 @@ def _media(trained: TrainedRun, registry: Registry, clips: list[Path], texts: li
 
 
 def _answer(trained: TrainedRun, batches: list[Batch]) -> list[Answer]:
-    from msakit.workflows.predict import answers_of
+    from msakit.evaluation.evaluate import tabulate
 
+    pipeline, dataset = trained.pipeline, trained.resolved.dataset
     generate = trained.resolved.config.answers.decode == "generate"
-    answers = []
+    answers: list[Answer] = []
     for batch in batches:
-        on_device = batch.to(trained.pipeline.device)
-        answers += answers_of(batch, trained.pipeline.predict(on_device, generate=generate), trained)
+        prediction = pipeline.predict(batch.to(pipeline.device), generate=generate)
+        answers += tabulate(batch, prediction, pipeline, dataset).rows()
     return answers
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,30 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from msakit.core.interfaces import Extractor, MediaClip
-    from msakit.core.pipeline.pipeline import Prediction
     from msakit.core.registry.registry import Registry
     from msakit.workflows.load import TrainedRun
-
-LIKELIEST = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a run says of one sample.
-
-    Attributes:
-        id: The clip or sample.
-        prediction: The score, or the class name; None where generated text could not be read.
-        likeliest: The most probable answers with their probabilities, best first.
-        generated: What was generated, when it was.
-        absent: Modalities the sample does not have.
-    """
-
-    id: str
-    prediction: float | str | None
-    likeliest: list[tuple[str, float]]
-    generated: str | None
-    absent: list[str]
 
 
 class MediaReader:
@@ -112,22 +89,3 @@ def text_batch(text: str, widths: Mapping[str, int]) -> Batch:
     """One sample of text alone; every modality is absent."""
     absent = {name: pad([np.zeros((0, width), np.float32)], width) for name, width in widths.items()}
     return Batch([text], [text], absent)
-
-
-def answers_of(batch: Batch, prediction: Prediction, trained: TrainedRun) -> list[Answer]:
-    """A prediction, sample by sample, in words."""
-    dataset, answers = trained.resolved.dataset, trained.pipeline.answers
-    names = dataset.labels if dataset.task == "classification" else answers.texts
-    results = []
-    for index, sample in enumerate(batch.ids):
-        value = float(prediction.values[index])
-        shown = None if np.isnan(value) else names[int(value)] if dataset.labels else round(value, 4)
-        absent = [name for name, seq in batch.modalities.items() if not seq.present[index]]
-        absent += ["text"] if batch.texts[index] is None else []
-        likeliest: list[tuple[str, float]] = []
-        if prediction.probabilities is not None:
-            row = prediction.probabilities[index]
-            likeliest = [(names[at], float(row[at])) for at in np.argsort(-row)[:LIKELIEST]]
-        generated = prediction.texts[index] if prediction.texts else None
-        results.append(Answer(sample, shown, likeliest, generated, absent))
-    return results

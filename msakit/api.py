@@ -22,6 +22,7 @@ from msakit.core.pipeline.sizes import Sizes, measure_pipeline
 from msakit.core.registry.registry import load_registry
 from msakit.feature_store import FeatureStore
 from msakit.runs.folder import write_atomically
+from msakit.runs.results import read_run
 from msakit.samples.location import locate_store
 from msakit.workflows.assemble import assemble_pipeline, stored_widths
 from msakit.workflows.evaluate import evaluate_run
@@ -31,8 +32,8 @@ from msakit.workflows.train import TrainingPlan, train_run
 if TYPE_CHECKING:
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.core.registry.registry import Registry
+    from msakit.runs.predictions import Answer
     from msakit.training.trainer import Observer
-    from msakit.workflows.predict import Answer
 
 PathLike = str | Path
 Named = str | Mapping[str, Any]
@@ -98,14 +99,15 @@ class Run:
     def predictions(self, split: str = "test") -> Any:
         """The predictions of a split: a pandas DataFrame where pandas is installed, else a list of rows.
 
+        Labels and predictions are scores, or class indices; `p:ANSWER` is an answer's probability.
+
         Raises:
             InputError: The split was not evaluated.
         """
-        from msakit.runs.results import load_run as read_run
-
         table = read_run(self.path).predictions(split)
-        columns = {"id": table.ids, "label": table.labels, "prediction": table.values}
-        columns |= {f"p:{answer}": chances for answer, chances in table.probabilities.items()}
+        columns: dict[str, Any] = {"id": table.ids, "label": table.labels, "prediction": table.values}
+        if table.probabilities is not None:
+            columns |= {f"p:{answer}": table.probabilities[:, at] for at, answer in enumerate(table.answers)}
         try:
             import pandas as pd
         except ImportError:

@@ -16,7 +16,7 @@ import yaml
 
 from msakit.cli.lazy import COMMANDS
 from msakit.core.hooks import Hooks
-from msakit.core.registry.catalogue import SHIPPED, read_catalogue
+from msakit.core.registry.registry import load_registry
 from msakit.metrics import FAMILIES
 
 ROOT = Path(__file__).parents[1]
@@ -56,11 +56,11 @@ def test_every_command_is_documented_with_an_example(pages: dict[str, str], comm
 
 
 def test_every_registered_name_is_documented(pages: dict[str, str]) -> None:
-    catalogue = read_catalogue(SHIPPED)
+    registry = load_registry(discover=False)
     text = pages["components.md"]
-    names = [spec.pattern or spec.short for spec in catalogue.components if spec.kind != "backbone"]
-    names += [spec.name for section in (catalogue.backbones, catalogue.datasets) for spec in section]
-    names += [recipe.name for recipe in catalogue.recipes]
+    names = [spec.pattern or spec.short for spec in registry.components() if spec.kind != "backbone"]
+    names += [spec.name for section in (registry.backbones(), registry.datasets()) for spec in section]
+    names += [recipe.name for recipe in registry.recipes()]
     assert [name for name in names if f"`{name}`" not in text] == []
 
 

@@ -15,8 +15,8 @@ from msakit.core.errors import InputError
 
 if TYPE_CHECKING:
     from msakit.core.registry.registry import Registry
+    from msakit.runs.predictions import Answer
     from msakit.workflows.load import TrainedRun
-    from msakit.workflows.predict import Answer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -41,7 +41,8 @@ def train(
 ) -> None:
     """Train a pipeline; the best checkpoint on the validation split is kept and evaluated."""
     from msakit.core.files import read_yaml
-    from msakit.core.pipeline.config import override, parse_pipeline
+    from msakit.core.pipeline.config import parse_pipeline
+    from msakit.core.pipeline.overrides import override
     from msakit.core.pipeline.resolution import resolve
     from msakit.workflows.train import TrainingPlan, train_run
 

@@ -79,14 +79,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: The file cannot be read.
         ConfigError: It is not YAML, or not a mapping.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} cannot be read: {error}"
-        raise InputError(msg) from error
+    text = read_text(path)
     try:
         content = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(str(path), [("", f"not YAML: {error}")]) from error
     if content is None:
         return {}

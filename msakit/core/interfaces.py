@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from msakit.core.errors import MediaError
 
@@ -150,6 +150,41 @@ class Fuser(Protocol):
         """Text [B, L, H] and encoded modalities to tokens [B, K0, F].
 
         A length of 0 means the sample's text is left out of the fusion (text ablated).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """How to read one of the diagnostics a fuser shows.
+
+    Attributes:
+        kind: "map": [B, rows, columns], attention of one stream over another. "weights": [B, J], shares
+            that sum to 1. "scalars": [B, J] or [B], anything else.
+        entries: Names of the J numbers; of a map, the stream of its rows and that of its columns ("text",
+            or a modality).
+        title: What it is, in a few words.
+    """
+
+    kind: Literal["map", "weights", "scalars"]
+    entries: tuple[str, ...] = ()
+    title: str = ""
+
+
+@runtime_checkable
+class DiagnosedFuser(Fuser, Protocol):
+    """A fuser that shows its inner life: whatever it puts into `Fused.diagnostics` is described here."""
+
+    @property
+    def diagnostics(self) -> Mapping[str, Diagnostic]:
+        """Name to description."""
+        ...
+
+    def diagnose(self, diagnostics: Mapping[str, Tensor]) -> list[str]:
+        """What a user should know of the weights and scalars of N samples; empty where all is well.
+
+        Args:
+            diagnostics: Name to [N, J] or [N]; maps are not among them.
         """
         ...
 

@@ -203,6 +203,19 @@ class Samples:
         """Every sample's text as the prompt has it: None where texts are left out."""
         return list(self.table.text) if self._with_text else [None]
 
+    def groups(self, rows: NDArray[np.int64]) -> dict[str, tuple[str, ...]]:
+        """Dialogue, video and speaker of each sample, "" where unknown; those the table knows."""
+        columns = {
+            "dialogue": self.table.dialogue,
+            "video": tuple(map(str, self.table.extra.get("video", ()))),
+            "speaker": self.table.speaker,
+        }
+        return {
+            name: tuple(column[row] for row in rows.tolist())
+            for name, column in columns.items()
+            if any(column)
+        }
+
     def text_lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Length of each sample's text in characters, for batching."""
         return np.array([len(self.table.text[row]) for row in rows], np.int64)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import UnknownNameError
 from msakit.core.pipeline.assembly import assemble
-from msakit.core.pipeline.config import override, parse_pipeline
+from msakit.core.pipeline.config import parse_pipeline
+from msakit.core.pipeline.overrides import override
 from msakit.core.pipeline.resolution import resolve
 from msakit.samples.samples import Samples
 from msakit.samples.stored_dataset import describe_stored

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from msakit.core.errors import InputError
 from msakit.core.files import read_yaml
 from msakit.core.pipeline.builder import build_pipeline
-from msakit.core.pipeline.config import override, parse_pipeline
+from msakit.core.pipeline.config import parse_pipeline
+from msakit.core.pipeline.overrides import override
 from msakit.core.pipeline.resolution import resolve
 from msakit.runs.folder import Run
 from msakit.samples.samples import Samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from msakit.core.errors import DataError, InputError, UnknownNameError
 from msakit.core.interfaces import MediaClip
 from msakit.core.pipeline.batch import Batch
 from msakit.core.tensors import Sequence
+from msakit.evaluation.evaluate import tabulate
 from msakit.extraction.extract import extractor_choice
 from msakit.extraction.extractors import make_extractor
 from msakit.extraction.media import NoStreamError
@@ -24,30 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from msakit.core.interfaces import Extractor
-    from msakit.core.pipeline.pipeline import Prediction
     from msakit.core.registry.registry import Registry
+    from msakit.runs.predictions import Answer
     from msakit.workflows.load import TrainedRun
-
-LIKELIEST = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a run says of one sample.
-
-    Attributes:
-        id: The clip or sample.
-        prediction: The score, or the class name; None where generated text could not be read.
-        likeliest: The most probable answers with their probabilities, best first.
-        generated: What was generated, when it was.
-        absent: Modalities the sample does not have.
-    """
-
-    id: str
-    prediction: float | str | None
-    likeliest: list[tuple[str, float]]
-    generated: str | None
-    absent: list[str]
 
 
 class MediaReader:
@@ -119,7 +98,7 @@ def predict_batch(trained: TrainedRun, batch: Batch) -> list[Answer]:
     """Answer for every sample of a batch, decoding as the run's pipeline says."""
     generate = trained.resolved.config.answers.decode == "generate"
     prediction = trained.pipeline.predict(batch.to(trained.pipeline.device), generate=generate)
-    return answers_of(batch, prediction, trained)
+    return list(tabulate(batch, prediction, trained.pipeline, trained.resolved.dataset).rows())
 
 
 def _extractor(modality: str, described: Mapping[str, Any], registry: Registry) -> Extractor:
@@ -159,22 +138,3 @@ def text_batch(text: str, widths: Mapping[str, int]) -> Batch:
     """One sample of text alone; every modality is absent."""
     absent = {name: pad([np.zeros((0, width), np.float32)], width) for name, width in widths.items()}
     return Batch([text], [text], absent)
-
-
-def answers_of(batch: Batch, prediction: Prediction, trained: TrainedRun) -> list[Answer]:
-    """A prediction, sample by sample, in words."""
-    dataset, answers = trained.resolved.dataset, trained.pipeline.answers
-    names = dataset.labels if dataset.task == "classification" else answers.texts
-    results = []
-    for index, sample in enumerate(batch.ids):
-        value = float(prediction.values[index])
-        shown = None if np.isnan(value) else names[int(value)] if dataset.labels else round(value, 4)
-        absent = [name for name, seq in batch.modalities.items() if not seq.present[index]]
-        absent += ["text"] if batch.texts[index] is None else []
-        likeliest: list[tuple[str, float]] = []
-        if prediction.probabilities is not None:
-            row = prediction.probabilities[index]
-            likeliest = [(names[at], float(row[at])) for at in np.argsort(-row)[:LIKELIEST]]
-        generated = prediction.texts[index] if prediction.texts else None
-        results.append(Answer(sample, shown, likeliest, generated, absent))
-    return results

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import ConfigError
-from msakit.core.pipeline.config import ComponentChoice, DatasetChoice, merge
+from msakit.core.pipeline.config import ComponentChoice, DatasetChoice
+from msakit.core.pipeline.overrides import merge
 from msakit.core.pipeline.resolution import resolve_dataset
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _choose_encoders(registry: Registry, content: Mapping[str, Any], given: Sequ
         raise ConfigError("--encoder", [(name, problem) for name in unknown])
     if named and not shared:
         return named
-    fuser = registry.component("fuser", ComponentChoice.model_validate(content["fuser"]).name).spec
+    fuser = registry.component("fuser", ComponentChoice.model_validate(content["fuser"]).name)
     fitting = [name for need, name in DEFAULT_ENCODERS.items() if need in fuser.capabilities]
     if not given and not fitting:
         return {}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from msakit.core.interfaces import Backbone, BackboneFacts
-    from msakit.core.pipeline.resolution import Component, ResolvedPipeline
-    from msakit.core.registry.registry import Registry
+    from msakit.core.pipeline.resolution import ResolvedPipeline
+    from msakit.core.registry.registry import Choice, Registry
 
 
 def build_adapter(
@@ -41,7 +41,7 @@ def build_adapter(
         ConfigError: A component refuses the widths or settings it is given.
     """
 
-    def make(key: str, component: Component, **sizes: Any) -> Any:
+    def make(key: str, component: Choice, **sizes: Any) -> Any:
         target = registry.load_target(component.spec)
         try:
             return target(**sizes, **dict(component.settings))

@@ -7,10 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
-
 from msakit.core.errors import ConfigError, InputError, UnknownNameError
-from msakit.core.files import problems_of
 from msakit.core.labels import check_label_range
 from msakit.core.registry.catalogue import parse_dataset
 from msakit.core.registry.specs import BackboneSpec, DatasetSpec, Finding, Kind
@@ -18,23 +15,10 @@ from msakit.core.registry.specs import BackboneSpec, DatasetSpec, Finding, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from msakit.core.pipeline.config import ComponentChoice, DatasetChoice, PipelineConfig
-    from msakit.core.registry.registry import Registry
-    from msakit.core.registry.specs import ComponentSpec
+    from msakit.core.pipeline.config import DatasetChoice, PipelineConfig
+    from msakit.core.registry.registry import Choice, Registry
 
 HUB_PREFIX = "hf:"
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """A chosen component: what it is and how it is set."""
-
-    spec: ComponentSpec
-    settings: BaseModel
-
-    def as_yaml(self) -> dict[str, Any]:
-        """The full name with every setting, defaults written out."""
-        return {"name": self.spec.full_name, **self.settings.model_dump(mode="json")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +27,10 @@ class ResolvedPipeline:
 
     config: PipelineConfig
     dataset: DatasetSpec
-    encoders: Mapping[str, Component]
-    fuser: Component
-    injector: Component
-    backbone: Component
+    encoders: Mapping[str, Choice]
+    fuser: Choice
+    injector: Choice
+    backbone: Choice
     backbone_spec: BackboneSpec
 
     def as_yaml(self) -> dict[str, Any]:
@@ -82,13 +66,17 @@ def resolve(config: PipelineConfig, registry: Registry, *, source: str = "pipeli
 
     dataset = attempt("dataset", resolve_dataset, config.dataset, registry)
     encoders = {
-        name: attempt(f"encoders.{name}", _component, Kind.ENCODER, choice, registry)
+        name: attempt(f"encoders.{name}", registry.choose, Kind.ENCODER, choice.name, choice.settings)
         for name, choice in config.encoders.items()
     }
-    fuser = attempt("fuser", _component, Kind.FUSER, config.fuser, registry)
-    injector = attempt("injector", _component, Kind.INJECTOR, config.injector, registry)
+    fuser = attempt("fuser", registry.choose, Kind.FUSER, config.fuser.name, config.fuser.settings)
+    injector = attempt(
+        "injector", registry.choose, Kind.INJECTOR, config.injector.name, config.injector.settings
+    )
     backbone_spec = attempt("backbone.name", resolve_backbone, config.backbone.name, registry)
-    backbone = backbone_spec and attempt("backbone", _backbone, config.backbone, backbone_spec, registry)
+    backbone = backbone_spec and attempt(
+        "backbone", registry.choose, Kind.BACKBONE, backbone_spec.target, config.backbone.settings
+    )
     if len(problems) == 1 and failures:
         raise failures[0]
     if problems:
@@ -96,25 +84,6 @@ def resolve(config: PipelineConfig, registry: Registry, *, source: str = "pipeli
     resolved = ResolvedPipeline(config, dataset, encoders, fuser, injector, backbone, backbone_spec)
     _refuse_impossible(resolved, registry, source)
     return resolved
-
-
-def _component(kind: Kind, choice: ComponentChoice, registry: Registry) -> Component:
-    match = registry.component(kind, choice.name)
-    return Component(match.spec, _settings(match.spec, {**match.settings, **choice.settings}, registry))
-
-
-def _settings(spec: ComponentSpec, settings: Mapping[str, Any], registry: Registry) -> BaseModel:
-    config_class = registry.load_config_class(spec)
-    try:
-        validated: BaseModel = config_class.model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(spec.full_name, problems_of(error)) from error
-    return validated
-
-
-def _backbone(choice: ComponentChoice, spec: BackboneSpec, registry: Registry) -> Component:
-    match = registry.component(Kind.BACKBONE, spec.target)
-    return Component(match.spec, _settings(match.spec, choice.settings, registry))
 
 
 def resolve_backbone(name: str, registry: Registry) -> BackboneSpec:

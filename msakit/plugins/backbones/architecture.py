@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.config import CausalLMConfig, LoraConfig
+    from .config import CausalLMConfig, LoraConfig
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 

@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from msakit.core.errors import InputError
-from msakit.plugins.backbones.architecture import build_empty
-from msakit.plugins.backbones.devices import choose_device, dtype_of
+
+from .architecture import build_empty
+from .devices import choose_device, dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.codecs import TextCodec
-    from msakit.plugins.backbones.config import CausalLMConfig
-    from msakit.plugins.backbones.tensor_names import Named
+    from .codecs import TextCodec
+    from .config import CausalLMConfig
+    from .tensor_names import Named
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 from msakit.core.errors import InputError, MsakitError
 from msakit.core.hub import TOKENIZER_FILES, fetch, fetch_config
 from msakit.core.registry.specs import BackboneSpec
-from msakit.plugins.backbones.architecture import BackboneFacts, build_random, measure
-from msakit.plugins.backbones.causal_lm import CausalLM
-from msakit.plugins.backbones.chatglm import CHATGLM
-from msakit.plugins.backbones.checkpoints import load_converted, read_config
-from msakit.plugins.backbones.codecs import ByteCodec, TextCodec
-from msakit.plugins.backbones.devices import choose_device, dtype_of
-from msakit.plugins.backbones.lora import attach_lora
-from msakit.plugins.backbones.pretrained import load_codec, load_model
-from msakit.plugins.backbones.qwen import QWEN
-from msakit.plugins.backbones.smollm import expanded_folder, find_gguf
+
+from .architecture import BackboneFacts, build_random, measure
+from .causal_lm import CausalLM
+from .chatglm import CHATGLM
+from .checkpoints import load_converted, read_config
+from .codecs import ByteCodec, TextCodec
+from .devices import choose_device, dtype_of
+from .lora import attach_lora
+from .pretrained import load_codec, load_model
+from .qwen import QWEN
+from .smollm import expanded_folder, find_gguf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.config import CausalLMConfig
+    from .config import CausalLMConfig
 
 FORMATS = {layout.name: layout for layout in (QWEN, CHATGLM)}
 

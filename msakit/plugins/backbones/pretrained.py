@@ -11,10 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from msakit.core.errors import InputError, MsakitError
-from msakit.plugins.backbones.codecs import HubCodec
-from msakit.plugins.backbones.decoding import Decoder
-from msakit.plugins.backbones.devices import choose_device, dtype_of, quantization_settings
-from msakit.plugins.backbones.prefix import PrefixStates
+
+from .codecs import HubCodec
+from .decoding import Decoder
+from .devices import choose_device, dtype_of, quantization_settings
+from .prefix import PrefixStates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.config import CausalLMConfig
+    from .config import CausalLMConfig
 
 _NO_BACKBONE = "Models of type '{kind}' cannot be run in parts as a backbone needs."
 

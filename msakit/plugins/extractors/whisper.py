@@ -12,7 +12,8 @@ from transformers.models.whisper.modeling_whisper import WhisperModel
 from msakit.core.errors import InputError
 from msakit.core.interfaces import FeatureArray
 from msakit.extraction.media import decode_audio
-from msakit.plugins.extractors.pretrained import (
+
+from .pretrained import (
     batch_size_on,
     best_device,
     choose_layer,
@@ -20,7 +21,7 @@ from msakit.plugins.extractors.pretrained import (
     library_versions,
     mean_rows,
 )
-from msakit.plugins.extractors.whisper_packages import PACKAGES, load_packaged
+from .whisper_packages import PACKAGES, load_packaged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from msakit.core.interfaces import MediaClip
-    from msakit.plugins.extractors.pretrained import Layer
+
+    from .pretrained import Layer
 
 _RATE_HZ = 16000
 _STATE_S = 0.02

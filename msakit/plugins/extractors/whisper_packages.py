@@ -17,7 +17,8 @@ import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from msakit.core.errors import MsakitError
-from msakit.plugins.extractors.ctranslate2 import read_tensors
+
+from .ctranslate2 import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,8 @@ import pytest
 from msakit.core.errors import ConfigError, InputError, UnknownNameError
 from msakit.core.files import dump_yaml, parse_value
 from msakit.core.pipeline.builder import answer_set, build_adapter, measure_backbone, prompt_template
-from msakit.core.pipeline.config import merge, override, parse_pipeline, read_pipeline
+from msakit.core.pipeline.config import parse_pipeline, read_pipeline
+from msakit.core.pipeline.overrides import merge, override
 from msakit.core.pipeline.resolution import resolve
 from tests.conftest import tiny_pipeline
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError
 from msakit.core.files import dump_yaml, read_json, to_json
+from msakit.runs.adapter_file import feature_widths
 from msakit.runs.record import RECORD_FILE, read_record
 
 if TYPE_CHECKING:
@@ -166,16 +167,7 @@ class Run:
 
     def widths(self) -> dict[str, int]:
         """Modality to the feature width (D) the adapter was trained on, read from its feature scaling."""
-        from safetensors import SafetensorError, safe_open
-
-        prefix, suffix = "scalers.", ".mean"
-        try:
-            with safe_open(self.adapter_file, framework="np") as file:
-                names = [name for name in file.keys() if name.startswith(prefix) and name.endswith(suffix)]  # noqa: SIM118
-                shapes = {name: file.get_slice(name).get_shape() for name in names}
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{self.adapter_file} is damaged: {error}") from error
-        return {name.removeprefix(prefix).removesuffix(suffix): shape[0] for name, shape in shapes.items()}
+        return feature_widths(self.adapter_file)
 
     def load_adapter(self, pipeline: Pipeline) -> None:
         """Put the trained tensors into a pipeline.

@@ -13,8 +13,8 @@ from msakit.core.pipeline.batch import Batch
 from msakit.core.pipeline.prompt import Turn
 from msakit.core.tensors import Sequence
 from msakit.feature_store import FeatureStore
-from msakit.feature_store.batches import prefetched
 from msakit.feature_store.collate import read_tensors
+from msakit.feature_store.reader import prefetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -254,8 +254,7 @@ class Samples:
         )
 
     def _features_of(self, name: str, rows: NDArray[np.int64]) -> Sequence:
-        stored = read_tensors(self._readers[name], rows)
-        values, lengths = stored.values, stored.lengths
+        values, lengths = read_tensors(self._readers[name], rows)
         if (limit := self._features.max_frames) is not None:
             values, lengths = values[:, :limit].contiguous(), lengths.clamp(max=limit)
         finite = values.isfinite()

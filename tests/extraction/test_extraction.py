@@ -114,8 +114,8 @@ def names(log: Path) -> list[str]:
 
 
 def contents(store: FeatureStore) -> list[Path]:
-    """Every file but the catalogs, which any reader may renew."""
-    return sorted(path for path in store.path.rglob("*") if "catalog" not in path.parts)
+    """Every file but the indexes, which any reader may renew."""
+    return sorted(path for path in store.path.rglob("*") if "index" not in path.parts)
 
 
 def test_features_and_table_hold_what_was_given(tmp_path, store):

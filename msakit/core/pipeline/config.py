@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Named(BaseModel):
@@ -114,7 +114,7 @@ class TrainingConfig(_Strict):
     gradient_clip: float | None = Field(1.0, gt=0)
     patience: int = Field(8, gt=0, description="epochs without a better validation metric before stopping")
     max_minutes: float | None = Field(None, gt=0, description="stop in good order after so long")
-    seed: int = 1111
+    seed: int = Field(1111, ge=0, lt=2**32)
 
 
 class PipelineConfig(_Strict):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import ConfigError, InputError, UnknownNameError
+from msakit.core.files import read_json
 from msakit.core.labels import check_label_range
 from msakit.core.registry.catalogue import parse_dataset
 from msakit.core.registry.specs import BackboneSpec, DatasetSpec, Finding, Kind
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from msakit.core.registry.registry import Choice, Registry
 
 HUB_PREFIX = "hf:"
+MAX_LABELS = 1000
+MAX_SCORE = 100  # every admissible answer is scored, ten for each point
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +95,11 @@ def resolve_backbone(name: str, registry: Registry) -> BackboneSpec:
         return BackboneSpec(name=name, weights={"source": "hub", "repository": repository}, architecture={})
     folder = Path(name).expanduser()
     config_file = folder / "config.json"
-    if config_file.is_file():
-        architecture = json.loads(config_file.read_text(encoding="utf-8"))
+    if config_file.exists():
         return BackboneSpec(
             name=name,
             weights={"source": "hub", "repository": str(folder.resolve())},
-            architecture=architecture,
+            architecture=read_json(config_file),
         )
     if folder.is_dir():
         msg = f"backbone '{name}': the folder has no config.json, so it is not a transformers checkpoint."
@@ -117,9 +118,14 @@ def resolve_dataset(choice: DatasetChoice, registry: Registry) -> DatasetSpec:
     dataset = parse_dataset({**base, **choice.settings, "name": choice.name})
     if dataset.task == "regression" and dataset.label_range is None:
         raise ConfigError("dataset", [("label_range", "a regression dataset needs one, such as [-3, 3]")])
-    if dataset.task == "classification" and len(dataset.labels) < 2:
-        raise ConfigError("dataset", [("labels", "a classification dataset needs at least two")])
+    if dataset.task == "classification" and not 2 <= len(dataset.labels) <= MAX_LABELS:
+        raise ConfigError(
+            "dataset",
+            [("labels", f"a classification dataset needs at least two, and at most {MAX_LABELS:,}")],
+        )
     if dataset.label_range is not None:
+        if any(abs(score) > MAX_SCORE for score in dataset.label_range):  # NaN is refused with the answers
+            raise ConfigError("dataset", [("label_range", f"scores lie within -{MAX_SCORE} and {MAX_SCORE}")])
         check_label_range(dataset.metrics, dataset.label_range)
     return dataset
 

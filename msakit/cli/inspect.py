@@ -106,7 +106,7 @@ def _widths(pipeline: Path, resolved: ResolvedPipeline, store: Path | None) -> M
     return stored_widths(resolved, store)
 
 
-@app.command("sample", epilog="Example: msakit inspect sample runs/cmpta/seed-1111 movie05708 -o maps")
+@app.command("sample", epilog="Example: msakit inspect sample runs/mine movie05708 -o maps")
 def sample(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     sample_id: Annotated[str, typer.Argument(help="A stored sample.")],
@@ -149,7 +149,7 @@ def _draw_maps(view: SampleView, folder: Path) -> list[Path]:
     if not view.maps:
         raise InputError(
             "The run's fuser shows no attention map of this sample.",
-            hint="The fuser cmpta does, of samples that have text and the modality.",
+            hint="Fusers that attend from one stream to another do, of samples that have both streams.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     files = []

@@ -35,6 +35,14 @@ class ResolvedPipeline:
     backbone: Choice
     backbone_spec: BackboneSpec
 
+    @property
+    def backbone_is_frozen(self) -> bool:
+        """Whether training leaves the backbone as it is, so that several runs may share one in memory.
+
+        A backbone component says so with a property `frozen` of its settings.
+        """
+        return bool(getattr(self.backbone.settings, "frozen", False))
+
     def as_yaml(self) -> dict[str, Any]:
         """The complete pipeline file: full names, every setting."""
         content = self.config.model_dump(mode="json")

@@ -35,6 +35,7 @@ T = TypeVar("T", ComponentSpec, BackboneSpec, DatasetSpec, RecipeSpec)
 
 USER_FILE = Path(platformdirs.user_config_dir("msakit")) / "registry.yaml"
 PROJECT_FILE = Path("registry.yaml")
+_REMEDY = "Set it to {} too, or name the component '{}'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,18 @@ class Registry:
         Raises:
             UnknownNameError: Nothing answers to the name.
             InputError: Two plugins claim it with the same right.
-            ConfigError: A setting is wrong.
+            ConfigError: A setting is wrong, or contradicts the name.
         """
         spec = self.component(kind, name)
+        carried = spec.match(name) or {}
+        if clashes := [
+            (key, f"{settings[key]}, but the name '{name}' says {count}. {_REMEDY.format(count, spec.short)}")
+            for key, count in carried.items()
+            if settings.get(key, count) != count
+        ]:
+            raise ConfigError(f"{spec.kind} {spec.short}", clashes)
         try:
-            validated = self.load_config_class(spec).model_validate({**(spec.match(name) or {}), **settings})
+            validated = self.load_config_class(spec).model_validate({**carried, **settings})
         except ValidationError as error:
             raise ConfigError(f"{spec.kind} {spec.short}", problems_of(error)) from error
         return Choice(spec, validated)

@@ -95,9 +95,16 @@ class ComponentSpec:
     def match(self, name: str) -> dict[str, int] | None:
         """The settings a user's name stands for, or None where it names something else.
 
-        `pseudo6` against the pattern "pseudo{tokens}" gives {"tokens": 6}; a plain name gives {}.
+        `pseudo6` against the pattern "pseudo{tokens}" gives {"tokens": 6}, and so do the full names
+        `mse_adapter.pseudo6` and `mse_adapter.pseudo6@1`; a plain name gives {}.
         """
-        if name in (self.short, self.name, self.full_name):
+        paper, _, part = self.name.partition(".")
+        local = name
+        if name.startswith(f"{paper}."):
+            local = name.removeprefix(f"{paper}.").removesuffix(f"@{self.version}")
+            if local == part:
+                return {}
+        if local == self.short:
             return {}
         if self.pattern is None:
             return None
@@ -105,7 +112,7 @@ class ComponentSpec:
         expression = "".join(
             rf"(?P<{piece}>[0-9]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
         )
-        found = re.fullmatch(expression, name)
+        found = re.fullmatch(expression, local)
         return {key: int(count) for key, count in found.groupdict().items()} if found else None
 
 

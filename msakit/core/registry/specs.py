@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 _FULL_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\Z")
 # Read by pydantic where specifications are validated: an unknown key is an error.
 _FORBID_UNKNOWN_KEYS = {"extra": "forbid"}
+_COUNT = "[0-9]{1,9}"
 _PATTERN_FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -83,6 +84,10 @@ class ComponentSpec:
             if path.count(":") != 1:
                 msg = f"{self.name}: {label} '{path}' is not of the form module:Class"
                 raise ValueError(msg)
+        fields = _PATTERN_FIELD.findall(self.pattern or "")
+        if len(fields) != len(set(fields)) or "}{" in (self.pattern or ""):
+            msg = f"{self.name}: pattern '{self.pattern}' needs different fields with text between them"
+            raise ValueError(msg)
         object.__setattr__(self, "kind", Kind(self.kind))
         object.__setattr__(self, "capabilities", frozenset(self.capabilities))
         object.__setattr__(self, "short", self.short or self.name.partition(".")[2])
@@ -110,7 +115,8 @@ class ComponentSpec:
             return None
         pieces = _PATTERN_FIELD.split(self.pattern)  # literal, field, literal, ...
         expression = "".join(
-            rf"(?P<{piece}>[0-9]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
+            rf"(?P<{piece}>[0-9]{{1,9}})" if index % 2 else re.escape(piece)
+            for index, piece in enumerate(pieces)
         )
         found = re.fullmatch(expression, local)
         return {key: int(count) for key, count in found.groupdict().items()} if found else None

@@ -153,6 +153,27 @@ class BackboneSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """How to come by a corpus, and what one may do with it.
+
+    Attributes:
+        licence: What its publishers allow.
+        homepage: Where it is published.
+        files: Names of the files to have.
+        obtain: How to get them.
+        command: The command that puts them into a feature store.
+    """
+
+    __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
+
+    licence: str = ""
+    homepage: str = ""
+    files: tuple[str, ...] = ()
+    obtain: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetSpec:
     """A corpus: its task, its labels, its prompts and the widths of its published features.
 
@@ -167,6 +188,7 @@ class DatasetSpec:
         prompts: Prompt wording; a backbone's name may override the default.
         summary: One line for listings.
         source: Paper or page.
+        access: Licence, files, and how to get and import them.
     """
 
     __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
@@ -181,6 +203,7 @@ class DatasetSpec:
     prompts: Mapping[str, Any] = field(default_factory=lambda: _freeze({}))
     summary: str = ""
     source: Source = field(default_factory=Source)
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def evaluate_run(
     """
     run = trained.run
     samples.check_widths(run.widths())
-    condition = _condition(trained, ablations, store)
+    condition = _condition(trained, samples, ablations, store)
     recorded = run.read_record()
     report = Report(condition.title)
     for split in splits:
@@ -101,7 +101,9 @@ def evaluate_run(
     return report
 
 
-def _condition(trained: TrainedRun, ablations: Sequence[Ablation], store: Path | None) -> Condition:
+def _condition(
+    trained: TrainedRun, samples: Samples, ablations: Sequence[Ablation], store: Path | None
+) -> Condition:
     """What differs from the conditions the run was trained under."""
     decode = trained.resolved.config.answers.decode
     own = read_yaml(trained.run.pipeline_file).get("answers", {}).get("decode", decode)
@@ -110,7 +112,8 @@ def _condition(trained: TrainedRun, ablations: Sequence[Ablation], store: Path |
     return Condition(
         decode=decode if decode != own else None,
         store=str(store) if is_other else None,
-        without=tuple(f"{a.modality} ({a.how})" for a in ablations),
+        dataset=samples.dataset.name if samples.dataset.name != trained.resolved.dataset.name else None,
+        without=tuple(f"{a.modality} ({a.described})" for a in ablations),
     )
 
 

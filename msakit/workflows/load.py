@@ -14,10 +14,11 @@ from msakit.core.pipeline.overrides import override
 from msakit.core.pipeline.resolution import resolve
 from msakit.runs.adapter_file import check_shapes
 from msakit.runs.folder import Run
+from msakit.samples.recipe import check_recipe
 from msakit.samples.samples import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from msakit.core.interfaces import Backbone
     from msakit.core.pipeline.pipeline import Pipeline
@@ -69,15 +70,38 @@ def with_decoding(trained: TrainedRun, decode: str | None) -> TrainedRun:
     return replace(trained, resolved=replace(trained.resolved, config=parse_pipeline(content, "--decode")))
 
 
-def stored_samples(trained: TrainedRun, store: Path | None) -> Samples:
+def stored_samples(
+    trained: TrainedRun,
+    store: Path | None,
+    *,
+    dataset: str | None = None,
+    allow_drift: bool = False,
+    on_warning: Callable[[str], object] = lambda _: None,
+) -> Samples:
     """The samples of the store given, or else of the one the run was trained on.
 
+    Args:
+        trained: The run.
+        store: Another store than the run's own.
+        dataset: Another dataset of the store than the one the run was trained on; same task and labels.
+        allow_drift: Take features that were made otherwise than the run's.
+        on_warning: Called with what differs and is allowed, or harmless.
+
     Raises:
-        InputError: Neither is there.
-        DataError: The store does not hold what the pipeline was trained on.
+        InputError: Neither store is there.
+        DataError: The store does not hold what the pipeline was trained on, or features made otherwise.
     """
-    samples = Samples.open(store or _recorded_store(trained.run), trained.resolved)
+    place, resolved = store or _recorded_store(trained.run), trained.resolved
+    if dataset is not None:
+        resolved = replace(resolved, dataset=replace(resolved.dataset, name=dataset))
+    samples = Samples.open(place, resolved)
     samples.check_widths(trained.run.widths())
+    recorded = trained.run.read_json("features.json")
+    what = f"'{resolved.dataset.name}' in {place}"
+    for name, present in samples.feature_descriptions.items():
+        notes = check_recipe(name, recorded.get(name, {}), present, what=what, allow=allow_drift)
+        for note in notes:
+            on_warning(note)
     return samples
 
 

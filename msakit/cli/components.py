@@ -9,6 +9,7 @@ import typer
 
 from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table
+from msakit.cli.settings import AsJson
 from msakit.core.errors import MsakitError, UnknownNameError
 from msakit.core.registry.specs import Kind
 
@@ -30,7 +31,7 @@ SECTIONS = (*(kind.value for kind in Kind), "dataset", "recipe")
 def list_components(
     section: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(SECTIONS)}.")] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List components, backbones, datasets and recipes."""
     if section is not None and section not in SECTIONS:
@@ -66,7 +67,7 @@ def _origin(backbone: BackboneSpec) -> str:
 def show(
     name: Annotated[str, typer.Argument(help="A short or full name, of any kind.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show everything about one name: source, settings with defaults, and which layer defines it."""
     registry = options.registry()

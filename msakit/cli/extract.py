@@ -10,6 +10,7 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.render import print_json, print_table, progress_bar, say
+from msakit.cli.settings import AsJson, parse_pairs
 from msakit.core.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -51,10 +52,17 @@ def extract(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count what there is to do; do nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Extract features of every clip of a manifest into a store. Features that are there are not redone."""
-    factories = _factories({"audio": audio, "vision": vision, **_pairs("--modality", modality)}, setting)
+    factories = _factories(
+        {
+            "audio": audio,
+            "vision": vision,
+            **dict(parse_pairs("--modality", modality, example="face=blendshapes")),
+        },
+        setting,
+    )
     if nonfinite not in _POLICIES:
         raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
 
@@ -88,7 +96,7 @@ def _factories(chosen: Mapping[str, str | None], settings: list[str] | None) -> 
         hint = "Give --audio NAME, --vision NAME or both. List them with: msakit components list extractor"
         raise InputError("No extractor was given.", hint=hint)
     settings_of: dict[str, dict[str, Any]] = {modality: {} for modality in names}
-    for key, text in _pairs("--set", settings).items():
+    for key, text in parse_pairs("--set", settings, example="audio.fps=25"):
         modality, _, field = key.partition(".")
         if modality not in names or not field:
             known = ", ".join(f"{name}.SETTING" for name in names)
@@ -96,14 +104,6 @@ def _factories(chosen: Mapping[str, str | None], settings: list[str] | None) -> 
         settings_of[modality][field] = parse_value(text)
     layers = (tuple(options.registry_files), tuple(options.plugin_files))
     return {m: ExtractorFactory(name, settings_of[m], *layers) for m, name in names.items()}
-
-
-def _pairs(option: str, values: Sequence[str] | None) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values or ()]
-    for key, equals, value in pairs:
-        if not (key and equals and value):
-            raise InputError(f"{option} {key}{equals}{value} is not of the form NAME=VALUE.")
-    return {key: value for key, _, value in pairs}
 
 
 def _dry_run(extraction: Extraction, rows: Sequence[ManifestRow], store: Path) -> ExtractionReport:

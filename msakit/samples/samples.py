@@ -15,6 +15,7 @@ from msakit.core.tensors import Sequence
 from msakit.feature_store import FeatureStore
 from msakit.feature_store.collate import read_tensors
 from msakit.feature_store.reader import prefetched
+from msakit.feature_store.table import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from msakit.core.registry.specs import DatasetSpec
     from msakit.feature_store import FeatureReader, SampleTable
 
-SPLITS = ("train", "valid", "test")
 SCAN_BATCH = 64
 NAMED_SAMPLES = 5
 

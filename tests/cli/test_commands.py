@@ -96,7 +96,7 @@ def test_build_takes_a_recipe_apart():
     [
         (["build", "--fuser", "tmg"], "Did you mean: tgm"),
         (["build", "--set", "training.lr=1"], "training.lr: unknown key"),
-        (["build", "--set", "nonsense"], "expected KEY=VALUE"),
+        (["build", "--set", "nonsense"], "KEY=VALUE is expected"),
         (["build", "--fuser", "cmpta", "--encoder", "lstm"], "needs a sequence"),
         (["build", "--encoder", "pulse=lstm"], "no such modality"),
         (["build", "--recipe", "mse-adaptor"], "Did you mean: mse-adapter"),

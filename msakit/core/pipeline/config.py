@@ -14,14 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
 from msakit.core.pipeline.overrides import override
+from msakit.core.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Named(BaseModel):
@@ -50,7 +47,7 @@ class DatasetChoice(_Named):
     """A dataset; any field of its description may be overridden (`label_range`, `labels`, ...)."""
 
 
-class PromptConfig(_Strict):
+class PromptConfig(Settings):
     """How a sample is put to the language model."""
 
     layout: Literal["paper", "late"] = Field(
@@ -69,7 +66,7 @@ class PromptConfig(_Strict):
     task: str | None = Field(None, description="task prompt, instead of the dataset's")
 
 
-class AnswerConfig(_Strict):
+class AnswerConfig(Settings):
     """How answers are written and read."""
 
     decode: Literal["score", "generate"] = Field(
@@ -86,7 +83,7 @@ class AnswerConfig(_Strict):
     )
 
 
-class FeatureConfig(_Strict):
+class FeatureConfig(Settings):
     """What is done to stored features before the encoders see them."""
 
     normalise: Literal["standard", "none"] = Field(
@@ -97,7 +94,7 @@ class FeatureConfig(_Strict):
     max_frames: int | None = Field(None, gt=0, description="keep only the first so many frames")
 
 
-class TrainingConfig(_Strict):
+class TrainingConfig(Settings):
     """Optimisation. The schedule is a cosine with linear warm-up, at zero from its horizon on."""
 
     epochs: int = Field(20, gt=0, description="at most; early stopping may end sooner")
@@ -117,7 +114,7 @@ class TrainingConfig(_Strict):
     seed: int = Field(1111, ge=0, lt=2**32)
 
 
-class PipelineConfig(_Strict):
+class PipelineConfig(Settings):
     """A whole pipeline, as pipeline.yaml states it."""
 
     dataset: DatasetChoice

@@ -88,13 +88,14 @@ class Run:
         return dict(self._trained.run.read_json("metrics.json").get("splits", {}))
 
     def evaluate(self, *splits: str, store: PathLike | None = None) -> dict[str, dict[str, float]]:
-        """Evaluate splits ("test" by default) and record their predictions and metrics in the run.
+        """Evaluate splits ("test" by default); the run takes in what it has not, and keeps what it has.
 
         Raises:
             DataError: The store does not hold what the run was trained on.
         """
-        samples = stored_samples(self._trained, None if store is None else locate_store(store))
-        return evaluate_run(self._trained, samples, splits or ("test",)).splits
+        place = None if store is None else locate_store(store)
+        samples = stored_samples(self._trained, place)
+        return evaluate_run(self._trained, samples, splits or ("test",), store=place).splits
 
     def predictions(self, split: str = "test") -> Any:
         """The predictions of a split: a pandas DataFrame where pandas is installed, else a list of rows.

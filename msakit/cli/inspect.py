@@ -10,7 +10,7 @@ import typer
 
 from msakit.cli.build import show_pipeline
 from msakit.cli.context import options
-from msakit.cli.render import data_console, print_json, print_table, say
+from msakit.cli.render import print_json, print_table, print_text, say
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.core.errors import InputError
 from msakit.samples.location import locate_store
@@ -67,7 +67,7 @@ def prompt(
         return
     shown = [(str(r["role"]), str(r["tokens"]), repr(r["text"]), " ".join(map(str, r["ids"]))) for r in rows]  # type: ignore[arg-type]
     print_table("", ("piece", "tokens", "text", "ids"), shown, right=("tokens",))
-    data_console().print(
+    print_text(
         f"\n{sum(int(str(r['tokens'])) for r in rows)} tokens, then one of {len(answers)} answers: "
         f"{answers.texts[0]} ... {answers.texts[-1]}"
     )
@@ -106,7 +106,7 @@ def _widths(pipeline: Path, resolved: ResolvedPipeline, store: Path | None) -> M
     return stored_widths(resolved, store)
 
 
-@app.command("sample", epilog="Example: msakit inspect sample runs/cmpta/seed-1111 movie05708 -o maps")
+@app.command("sample", epilog="Example: msakit inspect sample runs/mine movie05708 -o maps")
 def sample(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     sample_id: Annotated[str, typer.Argument(help="A stored sample.")],
@@ -149,7 +149,7 @@ def _draw_maps(view: SampleView, folder: Path) -> list[Path]:
     if not view.maps:
         raise InputError(
             "The run's fuser shows no attention map of this sample.",
-            hint="The fuser cmpta does, of samples that have text and the modality.",
+            hint="Fusers that attend from one stream to another do, of samples that have both streams.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     files = []

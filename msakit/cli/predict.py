@@ -25,7 +25,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
     epilog='Example: msakit predict runs/quickstart/multimodal examples/clips/*.mp4 --text "what a film"'
 )
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run directory; of a folder of runs seed-<n>, the first run answers.")
+    ],
     clips: Annotated[list[Path] | None, typer.Argument(help="Media files (video, or audio alone).")] = None,
     *,
     text: Annotated[
@@ -42,6 +44,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Answer for media files, text or stored samples: label or score, with probabilities."""
+    from msakit.runs.results import run_folders
     from msakit.workflows.load import load_run, with_decoding
 
     if bool(clips or text) == bool(ids):
@@ -49,7 +52,10 @@ def predict(
             "Nothing to predict, or two things at once.", hint="Give media files and --text, or --id."
         )
     registry = options.registry()
-    trained = with_decoding(load_run(run, registry), decode)
+    chosen = run_folders(run)[0]
+    if chosen != run:
+        say(f"Answers are those of {chosen}.")
+    trained = with_decoding(load_run(chosen, registry), decode)
     answers = _stored(trained, ids, store) if ids else _media(trained, registry, clips or [], text or [])
     if as_json:
         print_json([asdict(answer) for answer in answers])

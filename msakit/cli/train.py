@@ -57,7 +57,7 @@ def train(
             resolved, store, run_folder, resume=resume and (run_folder / "pipeline.yaml").exists()
         )
         trained = train_run(plan, registry, observers=observers_for(resolved, run_folder), backbone=backbone)
-        if resolved.backbone.settings.model_dump().get("adaptation") == "frozen":
+        if resolved.backbone_is_frozen:
             backbone = trained.pipeline.backbone
         print_run(run_folder, as_json=as_json)
 

@@ -64,11 +64,14 @@ class MediaClip:
 class FeatureArray:
     """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next.
 
-    `frame_shift_s` is None where one row stands for the whole clip.
+    Attributes:
+        frame_shift_s: None where one row stands for the whole clip.
+        notes: What makes the values less reliable, in words ("face in 20 % of frames").
     """
 
     values: NDArray[np.float32]
     frame_shift_s: float | None
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -125,6 +128,24 @@ class BatchExtractor(Extractor, Protocol):
 
     def encode(self, inputs: Seq[Any]) -> list[FeatureArray]:
         """Features of each input, float32 [T, D]."""
+        ...
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    """Writes down what is said in a clip. Constructed from its config alone."""
+
+    @property
+    def engine(self) -> str:
+        """What wrote a transcript, down to the weights; stored beside it."""
+        ...
+
+    def transcribe(self, clip: MediaClip) -> str:
+        """What is said; "" where nothing is.
+
+        Raises:
+            MediaError: The clip cannot be decoded or has no audio.
+        """
         ...
 
 

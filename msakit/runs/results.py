@@ -143,8 +143,20 @@ def read_group(path: Path) -> RunGroup:
 
 def run_folders(path: Path) -> list[Path]:
     """The folders of a group's runs; of anything but a folder of seeds, the folder itself."""
-    is_run = any((path / name).is_file() for name in ("pipeline.yaml", RECORD_FILE))
-    return [path] if is_run else seed_folders(path) or [path]
+    return [path] if is_run(path) else seed_folders(path) or [path]
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run itself, finished or begun, or a further evaluation of one."""
+    return any((path / name).is_file() for name in (RECORD_FILE, "features.json"))
+
+
+def find_runs(path: Path) -> list[Path]:
+    """Every finished run in a folder, by path: itself, its seeds, or all of a study's."""
+    if (path / RECORD_FILE).is_file():
+        return [path]
+    files = sorted(path.rglob(RECORD_FILE), key=lambda file: (len(file.parts), file))
+    return [file.parent for file in files if (file.parent / "pipeline.yaml").is_file()]
 
 
 def seed_folders(path: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from msakit.core.tensors import Sequence
 from msakit.evaluation.evaluate import tabulate
 from msakit.extraction.extract import extractor_choice
 from msakit.extraction.extractors import make_extractor
-from msakit.extraction.media import NoStreamError
+from msakit.extraction.media import AbsentModalityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,7 +121,7 @@ def _extractor(modality: str, described: Mapping[str, Any], registry: Registry) 
 def _extract(extractor: Extractor, clip: MediaClip) -> NDArray[np.float32]:
     try:
         return np.asarray(extractor.extract(clip).values, np.float32)
-    except NoStreamError:
+    except AbsentModalityError:
         return np.zeros((0, extractor.width), np.float32)
 
 

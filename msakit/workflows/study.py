@@ -126,9 +126,9 @@ class Study:
         for cell in self.cells(registry):
             if cell.is_finished:
                 continue
-            adaptable = cell.resolved.backbone.as_yaml() | {"name": cell.resolved.backbone_spec.name}
-            if str(adaptable) != key or adaptable.get("adaptation") != "frozen":
-                backbone, key = None, str(adaptable)
+            settings = str(cell.resolved.backbone.as_yaml() | {"name": cell.resolved.backbone_spec.name})
+            if settings != key or not cell.resolved.backbone_is_frozen:
+                backbone, key = None, settings
             started = (cell.folder / "pipeline.yaml").exists()
             plan = TrainingPlan(
                 cell.resolved, self.store, cell.folder, resume=started, evaluate_on=tuple(self.config.splits)

@@ -19,7 +19,7 @@ from msakit.core.interfaces import FeatureArray, MediaClip
 from msakit.extraction.extract import Extraction, ExtractionReport, extractor_choice, feature_set_of
 from msakit.extraction.manifest import ManifestRow, read_manifest
 from msakit.extraction.media import NoStreamError, decode_audio
-from msakit.feature_store import FeatureStore
+from msakit.feature_store import FeatureStore, digest_file
 
 pytest.importorskip("av")
 RATE = 8000
@@ -62,6 +62,21 @@ class Silent(Loudness):
         if "blind" in clip.clip_id:
             raise NoStreamError(f"{clip.path}: no video stream")
         return super().extract(clip)
+
+
+class Together(Loudness):
+    """Computes up to three clips at once; notes how many each time."""
+
+    batch_size = 3
+
+    def read(self, clip: MediaClip) -> FeatureArray:
+        return super().extract(clip)
+
+    def encode(self, inputs: list[FeatureArray]) -> list[FeatureArray]:
+        if self._log is not None:
+            with self._log.open("a") as stream:
+                stream.write(f"together:{len(inputs)}\n")
+        return inputs
 
 
 class Misshapen(Loudness):
@@ -142,6 +157,21 @@ def test_nothing_is_computed_twice(tmp_path, store):
     assert names(log) == ["a", "b", "c"]
     assert (report.extracted, report.reused, report.version) == ({"audio": 1}, {"audio": 2}, 2)
     assert set(stored(store)) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_clips_are_computed_together_where_an_extractor_can(tmp_path, store, workers):
+    log = tmp_path / "log"
+    rows = write_corpus(tmp_path, ["a", "b", "broken", "d", "e"])
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    report = extraction(log, Together, workers=workers).run(rows, store, "d")
+    assert [problem.clip_id for problem in report.failed] == ["broken"]
+    assert {name: values.tolist() for name, values in stored(store).items()} == {
+        row.clip.clip_id: Loudness().extract(row.clip).values.tolist()
+        for row in rows
+        if row.clip.clip_id != "broken"
+    }
+    assert [line for line in names(log) if line.startswith("together")] == ["together:2"] * 2
 
 
 def test_the_same_sound_under_two_names_is_computed_once(tmp_path, store):
@@ -321,3 +351,22 @@ def test_the_feature_set_names_extractor_settings_and_weights():
     assert feature_set.weights == ("ab" * 32,)
     assert extractor_choice(feature_set.extractor, feature_set.parameters) == ("loudness", {"rate": RATE})
     assert feature_set.fingerprint != feature_set_of(Loudness(), "float32").fingerprint
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(tmp_path, store, monkeypatch):
+    from msakit.feature_store import digests
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = write_corpus(tmp_path, ["a", "b"])
+    extraction().run(rows, store, "d")
+    read = []
+
+    def noted(path):
+        read.append(Path(path).name)
+        return digest_file(path)
+
+    monkeypatch.setattr(digests, "digest_file", noted)
+    write_wav(tmp_path / "b.wav", 999)
+    report = extraction().run(rows, FeatureStore.open(store.path), "d")
+    assert read == ["b.wav"]
+    assert (report.extracted, report.reused) == ({"audio": 1}, {"audio": 1})

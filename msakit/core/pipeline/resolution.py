@@ -35,6 +35,14 @@ class ResolvedPipeline:
     backbone: Choice
     backbone_spec: BackboneSpec
 
+    @property
+    def backbone_is_frozen(self) -> bool:
+        """Whether training leaves the backbone as it is, so that several runs may share one in memory.
+
+        A backbone component says so with a property `frozen` of its settings.
+        """
+        return bool(getattr(self.backbone.settings, "frozen", False))
+
     def as_yaml(self) -> dict[str, Any]:
         """The complete pipeline file: full names, every setting."""
         content = self.config.model_dump(mode="json")
@@ -132,12 +140,12 @@ def resolve_dataset(choice: DatasetChoice, registry: Registry) -> DatasetSpec:
 
 def _as_dict(dataset: DatasetSpec) -> dict[str, Any]:
     content = {field.name: getattr(dataset, field.name) for field in fields(DatasetSpec)}
-    return {**content, "source": asdict(dataset.source)}
+    return {**content, "source": asdict(dataset.source), "access": asdict(dataset.access)}
 
 
 def _dataset_as_yaml(dataset: DatasetSpec) -> dict[str, Any]:
     content = _as_dict(dataset)
-    content.pop("source")
+    del content["source"], content["access"]
     content["features"] = dict(dataset.features)
     content["prompts"] = dict(dataset.prompts)
     content["labels"] = list(dataset.labels)

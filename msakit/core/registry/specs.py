@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 _FULL_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\Z")
 # Read by pydantic where specifications are validated: an unknown key is an error.
 _FORBID_UNKNOWN_KEYS = {"extra": "forbid"}
+_COUNT = "[0-9]{1,9}"
 _PATTERN_FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -22,6 +23,7 @@ class Kind(StrEnum):
     """The kinds of component."""
 
     EXTRACTOR = "extractor"
+    TRANSCRIBER = "transcriber"
     ENCODER = "encoder"
     FUSER = "fuser"
     INJECTOR = "injector"
@@ -83,6 +85,10 @@ class ComponentSpec:
             if path.count(":") != 1:
                 msg = f"{self.name}: {label} '{path}' is not of the form module:Class"
                 raise ValueError(msg)
+        fields = _PATTERN_FIELD.findall(self.pattern or "")
+        if len(fields) != len(set(fields)) or "}{" in (self.pattern or ""):
+            msg = f"{self.name}: pattern '{self.pattern}' needs different fields with text between them"
+            raise ValueError(msg)
         object.__setattr__(self, "kind", Kind(self.kind))
         object.__setattr__(self, "capabilities", frozenset(self.capabilities))
         object.__setattr__(self, "short", self.short or self.name.partition(".")[2])
@@ -95,17 +101,25 @@ class ComponentSpec:
     def match(self, name: str) -> dict[str, int] | None:
         """The settings a user's name stands for, or None where it names something else.
 
-        `pseudo6` against the pattern "pseudo{tokens}" gives {"tokens": 6}; a plain name gives {}.
+        `pseudo6` against the pattern "pseudo{tokens}" gives {"tokens": 6}, and so do the full names
+        `mse_adapter.pseudo6` and `mse_adapter.pseudo6@1`; a plain name gives {}.
         """
-        if name in (self.short, self.name, self.full_name):
+        paper, _, part = self.name.partition(".")
+        local = name
+        if name.startswith(f"{paper}."):
+            local = name.removeprefix(f"{paper}.").removesuffix(f"@{self.version}")
+            if local == part:
+                return {}
+        if local == self.short:
             return {}
         if self.pattern is None:
             return None
         pieces = _PATTERN_FIELD.split(self.pattern)  # literal, field, literal, ...
         expression = "".join(
-            rf"(?P<{piece}>[0-9]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
+            rf"(?P<{piece}>[0-9]{{1,9}})" if index % 2 else re.escape(piece)
+            for index, piece in enumerate(pieces)
         )
-        found = re.fullmatch(expression, name)
+        found = re.fullmatch(expression, local)
         return {key: int(count) for key, count in found.groupdict().items()} if found else None
 
 
@@ -140,6 +154,27 @@ class BackboneSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """How to come by a corpus, and what one may do with it.
+
+    Attributes:
+        licence: What its publishers allow.
+        homepage: Where it is published.
+        files: Names of the files to have.
+        obtain: How to get them.
+        command: The command that puts them into a feature store.
+    """
+
+    __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
+
+    licence: str = ""
+    homepage: str = ""
+    files: tuple[str, ...] = ()
+    obtain: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetSpec:
     """A corpus: its task, its labels, its prompts and the widths of its published features.
 
@@ -154,6 +189,7 @@ class DatasetSpec:
         prompts: Prompt wording; a backbone's name may override the default.
         summary: One line for listings.
         source: Paper or page.
+        access: Licence, files, and how to get and import them.
     """
 
     __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
@@ -168,6 +204,7 @@ class DatasetSpec:
     prompts: Mapping[str, Any] = field(default_factory=lambda: _freeze({}))
     summary: str = ""
     source: Source = field(default_factory=Source)
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True)

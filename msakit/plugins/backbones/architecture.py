@@ -107,7 +107,7 @@ def measure(architecture: Mapping[str, Any], config: CausalLMConfig) -> Backbone
         num_layers=text.num_hidden_layers,
         vocab_size=text.vocab_size,
         num_parameters=total,
-        num_trainable=count_lora(model, config.lora) if config.adaptation == "lora" else 0,
+        num_trainable=0 if config.frozen else count_lora(model, config.lora),
         weight_bytes=_weight_bytes(model, total, config),
     )
 

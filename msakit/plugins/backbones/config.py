@@ -63,3 +63,8 @@ class CausalLMConfig(Settings):
             msg = "code is not trusted by a file: give --trust-remote-code on the command line"
             raise ValueError(msg)
         return settings
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training leaves the backbone as it is."""
+        return self.adaptation == "frozen"

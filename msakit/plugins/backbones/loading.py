@@ -49,7 +49,7 @@ def load(spec: BackboneSpec, config: CausalLMConfig) -> CausalLM:
     """
     model, codec = _load_model(spec, config)
     start_ids = _start_ids(spec, codec)
-    adapted = attach_lora(model, config.lora) if config.adaptation == "lora" else model
+    adapted = model if config.frozen else attach_lora(model, config.lora)
     return CausalLM(adapted, codec, start_ids, prefix_cache_mb=config.prefix_cache_mb)
 
 

@@ -18,7 +18,7 @@ class EmptyConfig(Settings):
     """The fuser `none` and the injector `none` have no setting."""
 
 
-class PromptConfig(Settings):
+class PromptTuningConfig(Settings):
     """Settings of the fuser `prompt{tokens}`."""
 
     tokens: int = Field(default=6, gt=0, description="Learned constant tokens (K0).")

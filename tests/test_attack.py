@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
-
-from benchmarks.attack.__main__ import families
-from benchmarks.attack.tally import Family
+ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
-def test_no_attack_gets_through(family: Family, tmp_path: Path) -> None:
-    tally = family.run(tmp_path, family.short, 0)
-    assert tally.tried > 0
-    assert tally.notes == []
-    assert tally.clean
+def test_no_attack_gets_through() -> None:
+    # In a process of its own: the attacks fork, and the tests' process may hold models and threads.
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.attack", "--short"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "store: kills" in done.stdout

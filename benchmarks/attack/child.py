@@ -55,7 +55,7 @@ def run_child(
     pid = os.fork()
     if pid == 0:
         _be_child(work, log, prepare)
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + LIMIT_S
     while True:
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:

@@ -42,7 +42,7 @@ def kill_at(number: int) -> Callable[[], None]:
 
 
 def fail_at(number: int, shortage: str, *, once: bool) -> Callable[[], None]:
-    """What makes the `number`-th call of a kind fail with the error of a shortage, or it and all later ones."""
+    """What makes the `number`-th call fail with the error of a shortage; or it and all later ones."""
     code, _ = ERRORS[shortage]
 
     def fail() -> None:

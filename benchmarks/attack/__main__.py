@@ -9,7 +9,11 @@ from pathlib import Path
 
 from benchmarks.attack.tally import Family, print_header, print_row
 
-MODULES = ("store_kills",)
+MODULES = (
+    "store_kills",
+    "store_starvation",
+    "store_damage",
+)
 
 
 def families() -> list[Family]:

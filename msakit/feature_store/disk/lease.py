@@ -54,13 +54,16 @@ class Lease:
 
     @staticmethod
     def _lock(folder: FeatureSetFolder, feature_set: FeatureSet) -> int:
-        while True:
+        while True:  # it may be collected as garbage between any two of these lines
             folder.create(feature_set)
-            fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
             _flock(fd, fcntl.LOCK_SH)
             if _still_named(fd, folder.path):
                 return fd
-            os.close(fd)  # collected as garbage between the two lines: begin again
+            os.close(fd)
 
 
 @contextlib.contextmanager

@@ -137,6 +137,6 @@ def _read(world: Path, folder: Path, tally: Tally, what: str) -> None:
 
 
 FAMILIES = [
-    Family("store: flipped and cut files", damage(FLIPS), short=25, full=1200),
-    Family("store: other things as files", damage(OTHER_THINGS), short=20, full=400),
+    Family("store: flipped and cut files", damage(FLIPS), short=8, full=800),
+    Family("store: other things as files", damage(OTHER_THINGS), short=8, full=300),
 ]

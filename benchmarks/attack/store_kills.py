@@ -34,4 +34,4 @@ def kill(folder: Path, trials: int, seed: int) -> Tally:
     return tally
 
 
-FAMILIES = [Family("store: kills", kill, short=18, full=2000)]
+FAMILIES = [Family("store: kills", kill, short=9, full=1000)]

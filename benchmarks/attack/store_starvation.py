@@ -29,14 +29,14 @@ def fail_calls(folder: Path, trials: int, seed: int) -> Tally:
     """Let a call fail, or it and all later ones, as each shortage does; a sample of calls and operations."""
     tally, rng = Tally(), random.Random(seed)
     make_world(folder / "template")
-    share = max(1, trials // (len(OPERATIONS) * len(ERRORS)))
-    for operation in OPERATIONS:
-        for shortage, (_, calls) in ERRORS.items():
-            num_calls = count_calls(folder, operation, calls)
-            for number in sorted(rng.sample(range(num_calls), min(share, num_calls))):
-                once = bool(rng.getrandbits(1))
-                what = f"{operation.name}, {shortage} at call {number}{' only' if once else ' and later'}"
-                _attack(folder, operation, fail_at(number, shortage, once=once), tally, what)
+    pairs = [(operation, shortage) for operation in OPERATIONS for shortage in ERRORS]
+    share = max(1, trials // len(pairs))
+    for operation, shortage in rng.sample(pairs, min(trials, len(pairs))):
+        num_calls = count_calls(folder, operation, ERRORS[shortage][1])
+        for number in sorted(rng.sample(range(num_calls), min(share, num_calls))):
+            once = bool(rng.getrandbits(1))
+            what = f"{operation.name}, {shortage} at call {number}{' only' if once else ' and later'}"
+            _attack(folder, operation, fail_at(number, shortage, once=once), tally, what)
     return tally
 
 
@@ -118,8 +118,8 @@ def _mounted(mount: Path, *options: str) -> bool:
 
 
 FAMILIES = [
-    Family("store: failing calls", fail_calls, short=40, full=2000),
-    Family("store: few descriptors", few_descriptors, short=12, full=370),
-    Family("store: little memory", little_memory, short=8, full=80),
-    Family("store: full disk", full_disk, short=4, full=100),
+    Family("store: failing calls", fail_calls, short=10, full=1000),
+    Family("store: few descriptors", few_descriptors, short=6, full=370),
+    Family("store: little memory", little_memory, short=4, full=80),
+    Family("store: full disk", full_disk, short=2, full=100),
 ]

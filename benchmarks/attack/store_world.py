@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import pickle
 import shutil
@@ -16,14 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from feature_store.known_stores import AUDIO, NAMES, VISION, fill, key_of, values_of
 
-import msakit.cli.store  # noqa: F401 - before forking: importing takes longer than most attacks
 from benchmarks.attack.child import command, run_child
 from benchmarks.attack.faults import count
 from benchmarks.attack.tally import Tally
 from msakit.feature_store import FeatureSet, FeatureStore, StoreError, WriterOptions
 from msakit.feature_store.disk.rows import RowSource
-from msakit.feature_store.interchange import export_mmsa  # noqa: F401 - as above
-from msakit.feature_store.upkeep import copying, description, garbage, validation  # noqa: F401 - as above
 from msakit.feature_store.upkeep.maintenance import recover
 
 LEFT = [f"left{number}" for number in range(5)]
@@ -40,8 +39,19 @@ class Operation:
     run: Callable[[Path], None]
 
 
-def make_world(folder: Path) -> None:
+def make_world(template: Path) -> None:
     """Make a store with small shards to compact, a journal to adopt, and a feature set nothing names."""
+    _make_store(template)
+    # Import what the operations import before anything is taken away from them: it is not under attack here.
+    world = copy_world(template, template.with_name("warm"))
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        for operation in OPERATIONS:
+            with contextlib.suppress(SystemExit):
+                operation.run(world)
+    shutil.rmtree(world)
+
+
+def _make_store(folder: Path) -> None:
     store = FeatureStore.create(folder / "store")
     for part in (NAMES[:4], NAMES[4:8], NAMES):
         table = fill(store, part)
@@ -148,9 +158,9 @@ def _guarded(work: Callable[[Path], None]) -> Callable[[Path], None]:
     def run(folder: Path) -> None:
         try:
             work(folder)
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             os.write(2, str(error).encode())
-            raise SystemExit(error.exit_code) from error
+            raise SystemExit(getattr(error, "exit_code", 1)) from error
 
     return run
 

@@ -18,6 +18,7 @@ from msakit.runs.record import Outcome, Parameters, Timing
 from msakit.samples.samples import Samples
 from msakit.training.trainer import Progress, Trainer
 from msakit.workflows.evaluate import evaluate_run
+from msakit.workflows.identity import identify
 from msakit.workflows.load import TrainedRun
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def train_run(
     pipeline = build_pipeline(resolved, registry, widths=samples.widths, backbone=backbone)
     _fit_scalers(pipeline, samples, resolved)
     run.write_json("features.json", samples.feature_descriptions)
-    run.write_json("provenance.json", provenance.collect(seed=settings.seed, data=_identify(plan, samples)))
+    run.write_json(
+        "provenance.json", provenance.collect(seed=settings.seed, data=identify(plan.store, samples))
+    )
     if not resolved.config.prompt.context:
         pipeline.prepare(samples.texts, partial(_tell, observers))
     progress = _train(plan, pipeline, samples, run, observers)
@@ -131,14 +134,3 @@ def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -
     trainable = sum(p.numel() for p in pipeline.trainable_parameters().values())
     facts = measure_backbone(resolved, registry)
     return Parameters(trainable=trainable, total=facts.num_parameters + trainable)
-
-
-def _identify(plan: TrainingPlan, samples: Samples) -> dict[str, Any]:
-    table = samples.table
-    return {
-        "store": str(plan.store.resolve()),
-        "dataset": plan.resolved.dataset.name,
-        "table_version": table.version,
-        "splits": table.splits(),
-        "feature_sets": {name: column.fingerprint for name, column in table.features.items()},
-    }

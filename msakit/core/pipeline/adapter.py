@@ -1,4 +1,4 @@
-"""The trainable part of a pipeline: feature scaling, encoders, fuser, injector.
+"""The trainable part of a pipeline: feature scaling, encoders, fuser, injector, and a head where one answers.
 
 Legend: B batch, T frames, L text tokens, K pseudo tokens, D feature width, H backbone width.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from msakit.core.pipeline.readout import AnswerHead
     from msakit.core.tensors import Fused
 
 
@@ -49,9 +50,13 @@ class Scaler(nn.Module):
         self.mean.copy_(mean)
         self.deviation.copy_(torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation)))
 
+    def scale(self, values: Tensor) -> Tensor:
+        """Scale values [..., D]."""
+        return (values.to(self.mean.dtype) - self.mean) / self.deviation
+
     def forward(self, sequence: Sequence) -> Sequence:
         """Scale [B, T, D]; padding stays padding."""
-        values = (sequence.values.to(self.mean.dtype) - self.mean) / self.deviation
+        values = self.scale(sequence.values)
         return Sequence(values.masked_fill(~sequence.mask[..., None], 0.0), sequence.lengths)
 
 
@@ -63,6 +68,7 @@ class Adapter(nn.Module):
         fuser: The fuser.
         injector: The token injector.
         widths: Modality to feature width (D).
+        head: Reads the answer off the backbone's last state; None where answers are tokens.
     """
 
     def __init__(
@@ -72,12 +78,14 @@ class Adapter(nn.Module):
         injector: nn.Module,
         *,
         widths: Mapping[str, int],
+        head: AnswerHead | None = None,
     ) -> None:
         super().__init__()
         self.scalers = nn.ModuleDict({name: Scaler(width) for name, width in widths.items()})
         self.encoders = nn.ModuleDict(encoders)
         self.fuser = fuser
         self.injector = injector
+        self.head = head
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -104,6 +112,7 @@ class Adapter(nn.Module):
         """Trainable parameters of each part."""
         parts = {f"encoders.{name}": encoder for name, encoder in self.encoders.items()}
         parts |= {"fuser": self.fuser, "injector": self.injector}
+        parts |= {} if self.head is None else {"head": self.head}
         return {
             name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()
         }

@@ -11,6 +11,7 @@ from msakit.core.pipeline.adapter import Adapter
 from msakit.core.pipeline.answers import AnswerSet
 from msakit.core.pipeline.pipeline import Pipeline
 from msakit.core.pipeline.prompt import PromptBuilder, PromptTemplate
+from msakit.core.pipeline.readout import AnswerHead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,15 @@ def build_adapter(
             input_tokens=fuser.num_tokens,
             hidden_size=hidden_size,
         )
-        return Adapter(encoders, fuser, injector, widths={name: widths[name] for name in encoders})
+        head = _answer_head(resolved, hidden_size)
+        return Adapter(encoders, fuser, injector, widths={name: widths[name] for name in encoders}, head=head)
+
+
+def _answer_head(resolved: ResolvedPipeline, hidden_size: int) -> AnswerHead | None:
+    if resolved.config.answers.readout == "tokens":
+        return None
+    is_regression = resolved.dataset.task == "regression"
+    return AnswerHead(hidden_size, 1 if is_regression else len(resolved.dataset.labels))
 
 
 def _width(modality: str, widths: Mapping[str, int]) -> int:
@@ -114,6 +123,7 @@ def build_pipeline(
         answer_set(resolved),
         text_states=config.prompt.text_states,
         reduction=config.answers.reduction if resolved.dataset.task == "regression" else None,
+        head_loss=config.answers.head_loss,
     )
 
 

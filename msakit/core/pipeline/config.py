@@ -7,7 +7,7 @@ own configuration class, when names are resolved.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -71,6 +71,14 @@ class PromptConfig(_Strict):
 class AnswerConfig(_Strict):
     """How answers are written and read."""
 
+    readout: Literal["tokens", "head"] = Field(
+        "tokens",
+        description="tokens: the answer is text, as published. head: one linear layer on the backbone's last "
+        "hidden state gives the score, or a softmax over the classes",
+    )
+    head_loss: Literal["huber", "l1"] = Field(
+        "huber", description="regression by a head: huber is quadratic within a sixth of the label range"
+    )
     decode: Literal["score", "generate"] = Field(
         "score",
         description="score: exact probabilities of all admissible answers. generate: greedy text, "
@@ -83,6 +91,13 @@ class AnswerConfig(_Strict):
     sign: Literal["plus", "plain"] | None = Field(
         None, description="regression: +1.2 or 1.2; default: as the papers do with the backbone"
     )
+
+    @model_validator(mode="after")
+    def _a_head_writes_nothing(self) -> AnswerConfig:
+        if self.readout == "head" and self.decode == "generate":
+            msg = "decode: generate needs readout: tokens; a head gives the answer without any text"
+            raise ValueError(msg)
+        return self
 
 
 class FeatureConfig(_Strict):
@@ -111,6 +126,14 @@ class TrainingConfig(_Strict):
     horizon_epochs: int | None = Field(None, gt=0, description="where the cosine ends; default: epochs")
     warmup_share: float = Field(0.1, ge=0, le=1, description="share of the horizon spent warming up")
     gradient_clip: float | None = Field(1.0, gt=0)
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None,
+        description="classification: what a class counts in the loss. balanced: every class the same; or "
+        "class names and numbers, 1 for a class left out",
+    )
+    focal_gamma: float = Field(
+        0.0, ge=0, description="classification: focal loss, which counts what is answered well already less"
+    )
     patience: int = Field(8, gt=0, description="epochs without a better validation metric before stopping")
     max_minutes: float | None = Field(None, gt=0, description="stop in good order after so long")
     seed: int = 1111

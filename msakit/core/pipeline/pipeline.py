@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from msakit.core.pipeline.answers import AnswerTrie
+from msakit.core.pipeline.loss import LossWeighting
+from msakit.core.pipeline.readout import HeadReadout, TokenReadout
 from msakit.core.pipeline.text_states import Kind as TextStateKind
 from msakit.core.pipeline.text_states import TextStates
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from msakit.core.pipeline.answers import AnswerSet, Reduction
     from msakit.core.pipeline.batch import Batch
     from msakit.core.pipeline.prompt import Prompt, PromptBuilder
+    from msakit.core.pipeline.readout import HeadLoss, Readout
     from msakit.core.tensors import Fused
 
 ANSWER_TOKENS_TO_SPARE = 2
@@ -38,7 +41,7 @@ class Prediction:
 
     Attributes:
         values: [B] scores or class indices; NaN where generated text could not be read.
-        probabilities: [B, A] over the admissible answers, or None when text was generated.
+        probabilities: [B, A] over the admissible answers; None for generated text and a head's score.
         texts: What was generated, or None when answers were scored.
         diagnostics: The fuser's diagnostics, name to [B, ...].
     """
@@ -59,6 +62,7 @@ class Pipeline(nn.Module):
         answers: The admissible answers.
         text_states: What the fuser sees of the text.
         reduction: Which point of a score's distribution is the prediction; None takes the task's own.
+        head_loss: What trains a head that gives a score; an adapter without a head answers by tokens.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Pipeline(nn.Module):
         *,
         text_states: TextStateKind = "embeddings",
         reduction: Reduction | None = None,
+        head_loss: HeadLoss = "huber",
     ) -> None:
         super().__init__()
         self.adapter = adapter
@@ -77,9 +82,14 @@ class Pipeline(nn.Module):
         self.prompts = prompts
         self.answers = answers
         self._text_states = TextStates(backbone, text_states)
-        self.reduction = reduction
+        self.weighting = LossWeighting()
         self._answer_ids = [backbone.tokenize(text) for text in answers.texts]
         self.trie = AnswerTrie.build(self._answer_ids, end_id=backbone.end_id)
+        self._readout: Readout = (
+            TokenReadout(backbone, answers, self.trie, reduction)
+            if adapter.head is None
+            else HeadReadout(backbone, answers, adapter.head, head_loss)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -108,17 +118,15 @@ class Pipeline(nn.Module):
         return ids.with_pseudo(pseudo), injection.fused
 
     def forward(self, batch: Batch) -> Tensor:
-        """The training loss of a batch with labels: cross-entropy of the answers' tokens."""
+        """The training loss of a batch with labels: of the answers' tokens, or of the head."""
         prompt, fused = self.assemble(batch)
         labels = batch.labels or []
-        loss = self.backbone.answer_loss(
-            prompt, [self.trie.answers[self.answers.index_of(label)] for label in labels]
-        )
+        loss = self.weighting(self._readout.losses(prompt, labels), labels)
         return loss if fused.auxiliary_loss is None else loss + fused.auxiliary_loss
 
     @torch.inference_mode()
     def predict(self, batch: Batch, *, generate: bool = False) -> Prediction:
-        """Answer a batch: by scoring every admissible answer, or by greedy generation."""
+        """Answer a batch: by scoring every admissible answer or by the head, or by greedy generation."""
         prompt, fused = self.assemble(batch)
         diagnostics = {name: value.float().cpu().numpy() for name, value in fused.diagnostics.items()}
         if generate:
@@ -127,9 +135,17 @@ class Pipeline(nn.Module):
             parsed = [self.answers.parse(text).value for text in texts]
             values = np.array([np.nan if value is None else value for value in parsed])
             return Prediction(values, None, texts, diagnostics)
-        scores = self.backbone.answer_scores(prompt, self.trie).cpu().numpy()
-        values = self.answers.reduce(scores, self.reduction)
-        return Prediction(values, self.answers.probabilities(scores), None, diagnostics)
+        reading = self._readout.read(prompt)
+        return Prediction(reading.values, reading.probabilities, None, diagnostics)
+
+    @torch.no_grad()
+    def fit_head(self, batches: Iterable[Batch]) -> None:
+        """Scale the states that the head reads by what they are, per dimension, before any training."""
+        head = self.adapter.head
+        if head is None:
+            return
+        states = torch.cat([self.backbone.last_states(self.assemble(batch)[0]) for batch in batches])
+        head.scaler.fit(states.mean(dim=0), states.std(dim=0, unbiased=False))
 
     def adapter_state(self) -> dict[str, Tensor]:
         """The adapter's tensors, feature scaling included; LoRA weights are saved by the backbone."""

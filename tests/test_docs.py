@@ -17,7 +17,7 @@ import yaml
 from msakit.cli.lazy import COMMANDS
 from msakit.core.hooks import Hooks
 from msakit.core.registry.catalogue import SHIPPED, read_catalogue
-from msakit.evaluation.metrics import FAMILIES
+from msakit.metrics import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

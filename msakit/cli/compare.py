@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from msakit.core.registry.specs import PublishedResult
-    from msakit.evaluation.metrics import Metric
+    from msakit.metrics import Metric
     from msakit.reports.comparison import Comparison, Row
     from msakit.runs.results import RunGroup
 

@@ -67,7 +67,7 @@ def _stored(trained: TrainedRun, ids: list[str], store: Path | None) -> list[Bat
 
 
 def _media(trained: TrainedRun, registry: Registry, clips: list[Path], texts: list[str]) -> list[Batch]:
-    from msakit.extraction.media import MediaClip
+    from msakit.core.interfaces import MediaClip
     from msakit.workflows.predict import MediaReader, text_batch
 
     if not clips:

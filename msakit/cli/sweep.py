@@ -63,7 +63,7 @@ def metric_names(study: Study) -> tuple[str, ...]:
     """The metrics worth a column, the validation metric's family's."""
     from msakit.core.pipeline.config import DatasetChoice
     from msakit.core.pipeline.resolution import resolve_dataset
-    from msakit.evaluation.metrics import family_metrics
+    from msakit.metrics import family_metrics
 
     choice = DatasetChoice.model_validate(study.pipeline["dataset"])
     family = resolve_dataset(choice, options.registry()).metrics

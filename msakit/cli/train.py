@@ -71,7 +71,7 @@ def seeded_folders(folder: Path, seeds: int) -> list[tuple[int | None, Path]]:
 
 def observers_for(resolved: ResolvedPipeline, folder: Path, title: str | None = None) -> list[Observer]:
     """A progress bar, and TensorBoard events where tensorboard is installed."""
-    from msakit.evaluation.metrics import validation_metric
+    from msakit.metrics import validation_metric
     from msakit.training.tensorboard import TensorBoard
 
     metric = validation_metric(resolved.dataset.metrics)

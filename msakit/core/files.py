@@ -1,9 +1,11 @@
-"""Text files in and out: YAML with messages that name the file and the line, JSON that is valid."""
+"""Text files in and out, wherever they come from: bounded YAML and JSON, messages that name the file."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -15,8 +17,59 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
+MAX_BYTES = 1 << 24
 # The C loader is several times faster; reading the shipped registry is part of every start-up.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_text(path: Path, *, limit: int = MAX_BYTES) -> str:
+    """The text of a regular file in UTF-8; pipes and devices, which may never end, are refused.
+
+    Raises:
+        InputError: It is no regular file, is larger than `limit` bytes, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - what was opened is what is checked
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise InputError(f"{path} is not a regular file.", hint="Give a file.")
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    if len(content) > limit:
+        raise InputError(f"{path} is larger than {limit:,} bytes.", hint="Is it the right file?")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text.", hint="Save it as UTF-8.") from error
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: It is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        msg = "it is nested too deeply"
+        raise ValueError(msg) from error
+
+
+def read_json(path: Path, *, limit: int = MAX_BYTES) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        InputError: It cannot be read, is not JSON, or holds something else.
+    """
+    try:
+        content = parse_json(read_text(path, limit=limit))
+    except ValueError as error:
+        raise InputError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} should hold a JSON object, not a {type(content).__name__}.")
+    return content
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -12,21 +12,60 @@ trainable parameter; the same seed gives the same result.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from msakit.core.errors import MediaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Sequence as Seq
     from pathlib import Path
 
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from msakit.core.pipeline.answers import AnswerTrie
     from msakit.core.pipeline.prompt import Prompt
     from msakit.core.registry.specs import BackboneSpec
     from msakit.core.tensors import Encoded, Fused, Sequence
-    from msakit.extraction.media import FeatureArray, MediaClip
+
+
+@dataclass(frozen=True)
+class MediaClip:
+    """A media file, or the part of it between two times.
+
+    Attributes:
+        path: The file.
+        clip_id: Its name in tables and messages.
+        text: What is said in it.
+        start_s: Where the clip starts in the file; None means its beginning.
+        end_s: Where it ends; None means the file's end.
+    """
+
+    path: Path
+    clip_id: str
+    text: str = ""
+    start_s: float | None = None
+    end_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a segment that is empty or reversed."""
+        start, end = self.start_s or 0.0, math.inf if self.end_s is None else self.end_s
+        if not 0 <= start < end:
+            msg = f"{self.clip_id}: the segment from {self.start_s} s to {self.end_s} s is empty"
+            raise MediaError(msg, hint="Give start_s >= 0 and end_s > start_s, in seconds.")
+
+
+@dataclass(frozen=True)
+class FeatureArray:
+    """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next."""
+
+    values: NDArray[np.float32]
+    frame_shift_s: float
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msakit.evaluation.ablation import Ablation, ablate
-from msakit.evaluation.metrics import compute_metrics
+from msakit.metrics import compute_metrics
 from msakit.samples.order import sorted_batches
 
 if TYPE_CHECKING:

@@ -21,9 +21,8 @@ from msakit.feature_store.keys import WHOLE, digest_file, sample_key
 from msakit.feature_store.writer import WriterOptions
 
 if TYPE_CHECKING:
-    from msakit.core.interfaces import Extractor
+    from msakit.core.interfaces import Extractor, MediaClip
     from msakit.extraction.manifest import ManifestRow
-    from msakit.extraction.media import MediaClip
     from msakit.feature_store import FeatureWriter
     from msakit.feature_store.writer import NanPolicy
 

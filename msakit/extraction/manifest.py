@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from msakit.core.errors import ConfigError, InputError, MediaError
-from msakit.extraction.media import MediaClip
+from msakit.core.files import parse_json, read_text
+from msakit.core.interfaces import MediaClip
+from msakit.feature_store.interchange.csv_text import QUOTING_HINT, CsvProblem, read_csv_records
 
 SPLITS = ("train", "valid", "test")
 _TEXT = ("id", "path", "text", "split", "label_name", "speaker", "dialogue", "language")
 _NUMBERS = ("label", "start_s", "end_s", "utterance")
 _MAX_PROBLEMS = 20
+_MAX_BYTES = 1 << 28
+_MAX_UTTERANCE = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -86,49 +88,32 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     return rows
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror})", hint="Give a .csv or .jsonl file."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text", hint="Give a .csv or .jsonl file in UTF-8.") from error
+def _records(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
+    text = read_text(path, limit=_MAX_BYTES).removeprefix("\ufeff")
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         return _json_records(path, text)
     return _csv_records(path, text)
 
 
-def _csv_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(keepends=True), restkey="", strict=True)
+def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
     try:
-        if missing := {"id", "path"} - set(reader.fieldnames or ()):
+        names, records = read_csv_records(text)
+        if missing := {"id", "path"} - set(names):
             problem = f"no column '{sorted(missing)[0]}'"
             raise ConfigError(str(path), [("line 1", problem)], hint="The columns id and path are required.")
-        for record in reader:
-            surplus = record.pop("", None)
-            if surplus or None in record.values():
-                problem = f"not as many fields as the header's {len(reader.fieldnames or ())}"
-                raise ConfigError(str(path), [(f"line {reader.line_num}", problem)], hint=_QUOTES)
-            yield reader.line_num, record
-    except csv.Error as error:
-        raise ConfigError(
-            str(path), [(f"line {reader.reader.line_num}", str(error))], hint=_QUOTES
-        ) from error
-
-
-_QUOTES = "Texts with commas or line breaks in them belong in double quotes."
+        return list(records)
+    except CsvProblem as error:
+        raise ConfigError(str(path), [(f"line {error.line}", error.reason)], hint=QUOTING_HINT) from error
 
 
 def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, content in enumerate(text.splitlines(), start=1):
+    for line, content in enumerate(text.split("\n"), start=1):  # U+2028 and the like may stand in a text
         if not content.strip():
             continue
         try:
-            record = json.loads(content)
-        except json.JSONDecodeError as error:
-            raise ConfigError(str(path), [(f"line {line}", f"not JSON: {error.msg}")]) from error
+            record = parse_json(content)
+        except ValueError as error:
+            raise ConfigError(str(path), [(f"line {line}", f"not JSON: {error}")]) from error
         if not isinstance(record, dict):
             raise ConfigError(str(path), [(f"line {line}", "not a JSON object")])
         yield line, record
@@ -144,9 +129,12 @@ def _numeric_columns(records: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def _number(value: Any) -> float | None:
+    """A number, or text that is one; true and false are neither."""
+    if isinstance(value, bool):
+        return None
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -161,6 +149,9 @@ def _row(line: int, record: Mapping[str, Any], folder: Path, numeric: set[str]) 
         msg = f"split '{texts['split']}' is none of {', '.join(SPLITS)} (dev and val are called valid)"
         raise ValueError(msg)
     utterance = numbers["utterance"]
+    if utterance is not None and not (utterance.is_integer() and -1 <= utterance < _MAX_UTTERANCE):
+        msg = f"utterance {utterance:g} is not a position in a dialogue: 0, 1, 2, ..."
+        raise ValueError(msg)
     start_s, end_s = numbers["start_s"], numbers["end_s"]
     extra = {name: value for name, value in record.items() if name not in (*_TEXT, *_NUMBERS)}
     return ManifestRow(

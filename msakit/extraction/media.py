@@ -6,11 +6,8 @@ describe the same second even where a stream begins late.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,45 +17,13 @@ from msakit.core.errors import MediaError, MissingExtraError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from msakit.core.interfaces import MediaClip
+
 _SLACK_S = 1e-4  # container timestamps are rounded; a frame due now may be stamped a little later
 
 
 class NoStreamError(MediaError):
     """A readable file without the stream asked for: the modality is absent, not damaged."""
-
-
-@dataclass(frozen=True)
-class MediaClip:
-    """A media file, or the part of it between two times.
-
-    Attributes:
-        path: The file.
-        clip_id: Its name in tables and messages.
-        text: What is said in it.
-        start_s: Where the clip starts in the file; None means its beginning.
-        end_s: Where it ends; None means the file's end.
-    """
-
-    path: Path
-    clip_id: str
-    text: str = ""
-    start_s: float | None = None
-    end_s: float | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a segment that is empty or reversed."""
-        start, end = self.start_s or 0.0, math.inf if self.end_s is None else self.end_s
-        if not 0 <= start < end:
-            msg = f"{self.clip_id}: the segment from {self.start_s} s to {self.end_s} s is empty"
-            raise MediaError(msg, hint="Give start_s >= 0 and end_s > start_s, in seconds.")
-
-
-@dataclass(frozen=True)
-class FeatureArray:
-    """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next."""
-
-    values: NDArray[np.float32]
-    frame_shift_s: float
 
 
 def decode_audio(clip: MediaClip, sample_rate_hz: int) -> NDArray[np.float32]:

@@ -18,8 +18,7 @@ from msakit.extraction.media import NoStreamError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from msakit.core.interfaces import Extractor
-    from msakit.extraction.media import MediaClip
+    from msakit.core.interfaces import Extractor, MediaClip
 
 Factory = Callable[[], "Extractor"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from msakit.core.errors import DataError, InputError
 from msakit.core.registry.specs import PublishedResult
-from msakit.evaluation.metrics import Metric, family_metrics, find_metric, validation_metric
+from msakit.metrics import Metric, family_metrics, find_metric, validation_metric
 from msakit.runs.results import RunGroup
 
 NUM_RESAMPLES = 2000

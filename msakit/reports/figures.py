@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from msakit.core.errors import MissingExtraError
-from msakit.evaluation.metrics.calibration import (
+from msakit.metrics.calibration import (
     NUM_BINS,
     confidence_bins,
     expected_calibration_error,
     interval_coverage,
 )
-from msakit.evaluation.metrics.scores import Floats
+from msakit.metrics.scores import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

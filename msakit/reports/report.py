@@ -17,7 +17,7 @@ import numpy as np
 
 from msakit.core.errors import InputError, MissingExtraError
 from msakit.core.files import dump_yaml
-from msakit.evaluation.metrics import Metric, confusion_matrix, family_metrics, validation_metric
+from msakit.metrics import Metric, confusion_matrix, family_metrics, validation_metric
 from msakit.reports import figures
 from msakit.reports.figures import Figure
 from msakit.runs.diagnostic_maps import read_maps

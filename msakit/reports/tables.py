@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from msakit.evaluation.metrics import Metric
+from msakit.metrics import Metric
 from msakit.reports.comparison import Comparison, Difference, Estimate, Row
 
 _LATEX = str.maketrans(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from msakit.core.errors import DataError, InputError
 from msakit.core.files import read_yaml
-from msakit.evaluation.metrics import compute_metrics
+from msakit.metrics import compute_metrics
 
 _DIAGNOSTIC = re.compile(r"d:(?P<name>.+?)(?:\[(?P<index>[0-9, ]+)\])?\Z")
 _PREDICTIONS = re.compile(r"predictions\.(?P<split>.+)\.csv\Z")

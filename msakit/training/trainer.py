@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from msakit.core.pipeline.config import TrainingConfig
     from msakit.core.pipeline.pipeline import Pipeline
-    from msakit.evaluation.metrics import Metric
+    from msakit.metrics import Metric
     from msakit.runs.folder import Run
     from msakit.samples.samples import Samples
 

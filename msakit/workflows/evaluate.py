@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from msakit.evaluation.evaluate import evaluate
-from msakit.evaluation.metrics import baseline_metrics
+from msakit.metrics import baseline_metrics
 from msakit.runs.predictions import write_large_diagnostics, write_predictions
 
 if TYPE_CHECKING:

@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from msakit.core.interfaces import Extractor
+    from msakit.core.interfaces import Extractor, MediaClip
     from msakit.core.pipeline.pipeline import Prediction
     from msakit.core.registry.registry import Registry
-    from msakit.extraction.media import MediaClip
-    from msakit.workflows.train import TrainedRun
+    from msakit.workflows.load import TrainedRun
 
 LIKELIEST = 3
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from msakit.samples.samples import Samples
+    from msakit.workflows.load import TrainedRun
     from msakit.workflows.predict import Answer
-    from msakit.workflows.train import TrainedRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from accelerate.utils import set_seed
 
 from msakit.core.pipeline.builder import answer_set, build_pipeline, measure_backbone
 from msakit.core.pipeline.loss import LossWeighting, balanced_weights, named_weights
-from msakit.evaluation.metrics import validation_metric
+from msakit.metrics import validation_metric
 from msakit.runs import provenance
 from msakit.runs.folder import Run
 from msakit.samples.samples import Samples

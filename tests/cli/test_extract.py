@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from msakit.cli.app import app
-from msakit.extraction.media import MediaClip
+from msakit.core.interfaces import MediaClip
 from msakit.feature_store import FeatureStore
 
 pytest.importorskip("av")

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from msakit.core.errors import InputError, MsakitError
+from msakit.core.interfaces import FeatureArray, MediaClip
 from msakit.extraction.extract import Extraction, ExtractionReport, extractor_choice, feature_set_of
 from msakit.extraction.manifest import ManifestRow, read_manifest
-from msakit.extraction.media import FeatureArray, MediaClip, NoStreamError, decode_audio
+from msakit.extraction.media import NoStreamError, decode_audio
 from msakit.feature_store import FeatureStore
 
 pytest.importorskip("av")

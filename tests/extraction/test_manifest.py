@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_every_column_finds_its_place(tmp_path):
     assert (first.label, first.label_name, first.split) == (-1.5, "sad", "train")
     assert (first.speaker, first.dialogue, first.utterance, first.language) == ("ann", "d1", 0, "en")
     assert first.extra == {"place": "left", "rating": 3.0}
-    assert first.line == 3
+    assert first.line == 2
     assert second.line == 4
     assert second.clip.path == Path("/media/b.wav")
     assert second.clip.start_s is None
@@ -46,6 +47,43 @@ def test_every_column_finds_its_place(tmp_path):
     assert second.utterance == -1
     assert second.split == ""
     assert second.extra == {"place": "", "rating": 4.5}
+
+
+ODD = "one\u2028two\u0085three\x0cfour\x1cfive"
+
+
+def test_line_separators_of_unicode_are_part_of_a_text(tmp_path):
+    table = write(tmp_path, f"id,path,text\na,a.wav,{ODD}\nb,b.wav,ok\n")
+    lines = write(
+        tmp_path,
+        json.dumps({"id": "a", "path": "a.wav", "text": ODD}, ensure_ascii=False) + "\n",
+        "manifest.jsonl",
+    )
+    assert [row.clip.text for row in read_manifest(table)] == [ODD, "ok"]
+    assert [row.clip.text for row in read_manifest(lines)] == [ODD]
+
+
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ('"label": true', "label 'True' is not a number"),
+        ('"label": 1' + "0" * 400, "label"),
+        ('"utterance": 1e300', "utterance 1e+300 is not a position"),
+        ('"utterance": 0.5', "utterance 0.5 is not a position"),
+        ('"text": ' + "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_values_that_are_no_numbers_are_refused(tmp_path, field, problem):
+    path = write(tmp_path, f'{{"id": "a", "path": "a.wav", {field}}}\n', "manifest.jsonl")
+    ((where, what),) = problems(path)
+    assert where == "line 1"
+    assert problem in what
+
+
+def test_a_pipe_is_no_manifest(tmp_path):
+    os.mkfifo(tmp_path / "manifest.csv")
+    with pytest.raises(InputError, match="not a regular file"):
+        read_manifest(tmp_path / "manifest.csv")
 
 
 def test_json_lines_say_the_same(tmp_path):
@@ -101,9 +139,10 @@ def test_a_thousand_wrong_lines_are_counted_not_printed(tmp_path):
     [
         ("id,text\na,b\n", "line 1", "no column 'path'"),
         ("", "line 1", "no column 'id'"),
-        ("id,path\na,b,c\n", "line 2", "not as many fields"),
-        ("id,path,text\na,b,c\nd,e\n", "line 3", "not as many fields"),
-        ('id,path\na,"b\n', "line 2", "unexpected end of data"),
+        ("id,path\na,b,c\n", "line 2", "3 cells, but the header has 2"),
+        ("id,path,text\na,b,c\nd,e\n", "line 3", "2 cells, but the header has 3"),
+        ('id,path\na,"b\nc,d\n', "line 2", "a quote is opened and never closed"),
+        ("id,path,id\na,b,c\n", "line 1", "the column 'id' stands there twice"),
     ],
 )
 def test_a_malformed_table_is_named(tmp_path, text, line, problem):
@@ -121,7 +160,7 @@ def test_malformed_json_is_named(tmp_path, text, problem):
 
 
 def test_unreadable_and_empty_files_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.csv: cannot be read"):
+    with pytest.raises(InputError, match=r"nowhere\.csv cannot be read"):
         read_manifest(tmp_path / "nowhere.csv")
     with pytest.raises(InputError, match="no clips"):
         read_manifest(write(tmp_path, "id,path\n"))

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from msakit.core.errors import MediaError, MissingExtraError
-from msakit.extraction.media import MediaClip, NoStreamError, decode_audio, decode_frames
+from msakit.core.interfaces import MediaClip
+from msakit.extraction.media import NoStreamError, decode_audio, decode_frames
 
 av = pytest.importorskip("av")
 CLIP = Path(__file__).parents[2] / "examples/clips/movie03813.mp4"

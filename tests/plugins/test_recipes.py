@@ -13,7 +13,7 @@ from msakit.core.pipeline.config import parse_pipeline
 from msakit.core.pipeline.resolution import ResolvedPipeline, resolve
 from msakit.core.registry.registry import load_registry
 from msakit.core.registry.specs import RecipeSpec
-from msakit.evaluation.metrics import find_metric
+from msakit.metrics import find_metric
 
 REGISTRY = load_registry(discover=False)
 RECIPES = REGISTRY.recipes()

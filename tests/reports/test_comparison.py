@@ -15,7 +15,7 @@ from scipy import stats
 
 from msakit.core.errors import DataError, InputError, UnknownNameError
 from msakit.core.registry.specs import PublishedResult
-from msakit.evaluation.metrics import compute_metrics
+from msakit.metrics import compute_metrics
 from msakit.reports.comparison import (
     Comparison,
     compare_groups,

@@ -16,7 +16,7 @@ import pytest
 from run_folders import ERC_NAMES, write_run
 
 from msakit.core.errors import InputError
-from msakit.evaluation.metrics.calibration import expected_calibration_error, interval_coverage
+from msakit.metrics.calibration import expected_calibration_error, interval_coverage
 from msakit.reports.report import write_report
 from msakit.runs.diagnostic_maps import read_maps, write_maps
 from msakit.runs.results import load_run

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from msakit.core.errors import ConfigError, InputError, UnknownNameError
 from msakit.core.files import problems_of
+from msakit.core.labels import check_label_range
 from msakit.core.registry.catalogue import parse_dataset
 from msakit.core.registry.specs import BackboneSpec, DatasetSpec, Finding, Kind
-from msakit.evaluation.metrics.compute import check_label_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

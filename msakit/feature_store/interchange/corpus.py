@@ -93,6 +93,26 @@ class ImportedCorpus:
         return (number for number, row in enumerate(self.rows) if row.split == split)
 
 
+def read_source(path: Path, limit: int) -> bytes:
+    """Bytes of a file somebody gave; pipes and devices, which may never end, are refused.
+
+    Raises:
+        StoreError: it is no regular file, cannot be read, or is larger than `limit` bytes.
+    """
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path}: not a regular file", "Copy its content into a file first.")
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except OSError as error:
+        raise StoreError(
+            f"cannot read {path}: {error.strerror}", "Check the path and its permissions."
+        ) from error
+    if len(content) > limit:
+        raise StoreError(f"{path}: larger than {limit:,} bytes", "Split the file.")
+    return content
+
+
 def read_split_name(name: object, where: str) -> str:
     """Canonical split name ("dev" is "valid").
 
@@ -146,12 +166,12 @@ def read_whole_number(value: object, where: str) -> int:
     """A position such as an utterance's, -1 when it is missing.
 
     Raises:
-        StoreError: the value is not a finite number.
+        StoreError: the value is not a whole number of 32 bits.
     """
     number = read_number(value, where)
     if math.isnan(number):
         return -1
-    if math.isinf(number):
+    if not number.is_integer() or abs(number) >= 1 << 31:
         raise StoreError(f"{where}: {value!r} is not a whole number", "Correct the value or leave it out.")
     return int(number)
 

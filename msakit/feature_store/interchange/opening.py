@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from msakit.feature_store.errors import StoreError
-from msakit.feature_store.interchange.corpus import SPLIT_ALIASES, ImportedCorpus, read_split_name
+from msakit.feature_store.interchange.corpus import (
+    SPLIT_ALIASES,
+    ImportedCorpus,
+    read_source,
+    read_split_name,
+)
 from msakit.feature_store.interchange.csd import CsdSequence, guess_role, load_csd, parse_csd
+from msakit.feature_store.interchange.csv_text import CsvProblem, read_csv_rows
 from msakit.feature_store.interchange.mmsa import is_mmsa, parse_mmsa
 from msakit.feature_store.interchange.mse import is_mse, parse_mse, split_from_name
 from msakit.feature_store.interchange.npy_folder import DEFAULT_PATTERN, join_folders
 from msakit.feature_store.interchange.sandbox import load_pickle
-from msakit.feature_store.interchange.table_csv import parse_csv
+from msakit.feature_store.interchange.table_csv import MAX_BYTES, parse_csv
 from msakit.feature_store.writer import WriterOptions
 
 FORMATS = ("auto", "mmsa", "mse", "csd", "npy", "csv")
@@ -202,14 +207,16 @@ def _read_split_file(options: ImportOptions) -> dict[str, str]:
     if options.split_file is None:
         return splits
     try:
-        with options.split_file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.reader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_source(options.split_file, MAX_BYTES).decode("utf-8-sig")
+        rows = list(read_csv_rows(text))
+    except (UnicodeDecodeError, CsvProblem) as error:
         raise StoreError(
             f"cannot read {options.split_file}: {error}", "Give a CSV of video and split."
         ) from error
-    for number, row in enumerate(rows, start=1):
-        if len(row) < 2 or (number == 1 and row[1].strip().lower() not in SPLIT_ALIASES):
+    for number, row in rows:
+        if len(row) < 2:
+            raise StoreError(f"{options.split_file}:{number}: one column", "Give two: video and split.")
+        if number == 1 and row[1].strip().lower() not in SPLIT_ALIASES:
             continue
         splits[row[0].strip()] = read_split_name(row[1], f"{options.split_file}:{number}")
     return splits

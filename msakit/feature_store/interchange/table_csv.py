@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +13,11 @@ from msakit.feature_store.interchange.corpus import (
     VIDEO_SEPARATOR,
     ImportedCorpus,
     ImportedRow,
+    read_source,
     read_split_name,
     read_whole_number,
 )
+from msakit.feature_store.interchange.csv_text import QUOTING_HINT, CsvProblem, read_csv_records
 from msakit.feature_store.interchange.mse import split_from_name
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -35,6 +36,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 """Meaning -> the column names it is recognised by (case, blanks and dots apart), best first."""
 CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)\Z")
 MAX_ROWS = 5_000_000
+MAX_BYTES = 1 << 29
 
 
 @dataclass
@@ -96,12 +98,7 @@ def parse_csv(
 
 
 def _read_file(path: Path) -> tuple[str, str]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise StoreError(
-            f"cannot read {path}: {error.strerror}", "Check the path and its permissions."
-        ) from error
+    raw = read_source(path, MAX_BYTES)
     try:
         return raw.decode("utf-8-sig"), "utf-8-sig"
     except UnicodeDecodeError:
@@ -111,26 +108,17 @@ def _read_file(path: Path) -> tuple[str, str]:
 def _read_records(
     path: Path, text: str, split: str, columns: Mapping[str, str], default_split: str
 ) -> Iterator[CsvRow]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter, restkey="")
     try:
-        meanings = _assign_columns(list(reader.fieldnames or []), columns, path)
-        for record in reader:
-            where = f"{path}:{reader.line_num}"
-            if "" in record:
-                raise StoreError(
-                    f"{where}: more cells than columns", "Quote texts that contain the separator."
-                )
-            cells = {meaning: (record[name] or "").strip() for meaning, name in meanings.items()}
-            taken = set(meanings.values())
-            others = {
-                _normalise(name): (value or "").strip() for name, value in record.items() if name not in taken
-            }
+        names, records = read_csv_records(text, "\t" if path.suffix.lower() == ".tsv" else ",")
+        meanings = _assign_columns(names, columns, path)
+        taken = set(meanings.values())
+        for line, record in records:
+            where = f"{path}:{line}"
+            cells = {meaning: record[name].strip() for meaning, name in meanings.items()}
+            others = {_normalise(name): value.strip() for name, value in record.items() if name not in taken}
             yield CsvRow(where, _find_split(split, cells, path, default_split, where), cells, others)
-    except csv.Error as error:
-        raise StoreError(
-            f"{path}:{reader.line_num}: {error}", "Save the table again as plain CSV."
-        ) from error
+    except CsvProblem as error:
+        raise StoreError(f"{path}:{error.line}: {error.reason}", QUOTING_HINT) from error
 
 
 def _assign_columns(names: list[str], columns: Mapping[str, str], path: Path) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from msakit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,8 +56,11 @@ class TensorNames:
         index, stem, kind = layer.groups()
         start = f"model.layers.{index}"
         if stem == self.fused:
-            parts = zip("qkv", tensor.split(rows), strict=True)
-            return [(f"{start}.self_attn.{part}_proj.{kind}", piece) for part, piece in parts]
+            pieces = torch.split(tensor, list(rows))
+            return [
+                (f"{start}.self_attn.{part}_proj.{kind}", piece)
+                for part, piece in zip("qkv", pieces, strict=True)
+            ]
         return [(f"{start}.{self._rename(stem)}.{kind}", tensor)]
 
     def _rename(self, stem: str) -> str:

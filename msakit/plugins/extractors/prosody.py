@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msakit.core.errors import MissingExtraError
-from msakit.extraction.media import FeatureArray, decode_audio
+from msakit.core.interfaces import FeatureArray
+from msakit.extraction.media import decode_audio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from msakit.extraction.media import MediaClip
+    from msakit.core.interfaces import MediaClip
 
     Samples = NDArray[np.float32]
     Track = NDArray[np.float64]

@@ -81,7 +81,7 @@ def test_windows_encoding_is_read_and_told(store: FeatureStore, tmp_path: Path) 
         ("a,b\n1,2\n", {}, r"neither a text nor a label column among a, b"),
         ("", {}, "neither a text nor a label column among no columns"),
         ("text,label\n", {}, "no data rows"),
-        ("text,label\nhi,joy,extra\n", {}, r"data_train\.csv:2: more cells than columns"),
+        ("text,label\nhi,joy,extra\n", {}, r"data_train\.csv:2: 3 cells, but the header has 2"),
         ("text,label,turn\nhi,joy,two\n", {}, r"data_train\.csv:2: utterance 'two' is not a number"),
         ("text,label,split\nhi,joy,later\n", {}, r"data_train\.csv:2: 'later' is not a split name"),
         ("text,label\nhi,joy\n", {"columns": {"text": "Satz"}}, "no column 'Satz'"),
@@ -171,6 +171,41 @@ def test_names_that_do_not_fit_are_explained(
     options = ImportOptions("x", modality_files={"audio": tmp_path / "audio"}, file_pattern=pattern)
     with pytest.raises(StoreError, match=message):
         import_files(store, [str(tmp_path / "data_train.csv")], options)
+
+
+ODD = "one\u2028two\u0085three\x0cfour\x1cfive"
+
+
+def test_line_separators_of_unicode_are_part_of_a_text(store: FeatureStore, tmp_path: Path) -> None:
+    path = tmp_path / "data_train.csv"
+    path.write_text(f"id,text,label\na,{ODD},joy\nb,fine,joy\n", encoding="utf-8")
+    import_files(store, [str(path)], ImportOptions("x"))
+    assert store.table("x").text == (ODD, "fine")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a,hi,joy\nb,hi\n", r"data_train\.csv:3: 2 cells, but the header has 3"),
+        ("a,hi,joy\nb,hi,joy,x\n", r"data_train\.csv:3: 4 cells"),
+        ('a,hi,joy\nb,"hi,joy\nc,hi,joy\n', r"data_train\.csv:3: a quote is opened and never closed"),
+        ('a,"hi" there,joy\n', r"data_train\.csv:2: "),
+        (f"a,{'x' * 200_000},joy\n", r"data_train\.csv:2: field larger"),
+    ],
+)
+def test_torn_rows_are_refused_with_their_line(
+    store: FeatureStore, tmp_path: Path, rows: str, message: str
+) -> None:
+    (tmp_path / "data_train.csv").write_text(f"id,text,label\n{rows}", encoding="utf-8")
+    with pytest.raises(StoreError, match=message):
+        import_files(store, [str(tmp_path / "data_train.csv")], ImportOptions("x"))
+    assert store.datasets() == []
+
+
+def test_a_position_must_fit_a_dialogue(store: FeatureStore, tmp_path: Path) -> None:
+    (tmp_path / "data_train.csv").write_text("id,text,label,utterance_id\na,hi,joy,1e300\n")
+    with pytest.raises(StoreError, match="not a whole number"):
+        import_files(store, [str(tmp_path / "data_train.csv")], ImportOptions("x"))
 
 
 def _npy_with_header(header: str, body: bytes = b"") -> bytes:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from msakit.core.errors import MissingExtraError
-from msakit.extraction.media import FeatureArray, MediaClip, NoStreamError, decode_frames
+from msakit.core.interfaces import FeatureArray, MediaClip
+from msakit.extraction.media import NoStreamError, decode_frames
 from msakit.plugins.extractors import blendshapes
 from msakit.plugins.extractors.config import BlendshapesConfig
 

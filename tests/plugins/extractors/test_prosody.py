@@ -12,7 +12,8 @@ import scipy.fft
 from pydantic import ValidationError
 
 from msakit.core.errors import MissingExtraError
-from msakit.extraction.media import MediaClip, decode_audio
+from msakit.core.interfaces import MediaClip
+from msakit.extraction.media import decode_audio
 from msakit.plugins.extractors.config import ProsodyConfig
 
 pytest.importorskip("librosa")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msakit.extraction.media import MediaClip, NoStreamError, decode_audio, decode_frames
+from msakit.core.interfaces import MediaClip
+from msakit.extraction.media import NoStreamError, decode_audio, decode_frames
 from msakit.plugins.extractors.blendshapes import BlendshapesExtractor
 from msakit.plugins.extractors.config import BlendshapesConfig, ProsodyConfig
 from msakit.plugins.extractors.prosody import ProsodyExtractor

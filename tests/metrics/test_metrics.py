@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from msakit import metrics
 from msakit.core.errors import DataError, UnknownNameError
-from msakit.evaluation import metrics
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text())
 

@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 
 from msakit.core.errors import UnknownNameError
-from msakit.evaluation.metrics import scores
-from msakit.evaluation.metrics.scores import Classes, Floats
+from msakit.metrics import scores
+from msakit.metrics.scores import Classes, Floats
 
 Score = Callable[[Floats, Floats], float]
 ClassScore = Callable[[Classes, Classes], float]

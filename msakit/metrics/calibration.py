@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from msakit.evaluation.metrics.scores import Floats
+from msakit.metrics.scores import Floats
 
 NUM_BINS = 10
 

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from msakit.core.errors import DataError
-from msakit.evaluation.metrics.families import family_metrics, with_missing
-from msakit.evaluation.metrics.scores import MISSING, Floats
-
-_RANGES = {"mosei": (-3.0, 3.0), "sims": (-1.0, 1.0)}
+from msakit.core.labels import check_label_range
+from msakit.metrics.families import family_metrics, with_missing
+from msakit.metrics.scores import MISSING, Floats
 
 
 def compute_metrics(
@@ -47,18 +46,6 @@ def compute_metrics(
     if family == "erc" and label_names is not None:
         values |= _per_class(predicted, actual, label_names)
     return values
-
-
-def check_label_range(family: str, label_range: tuple[float, float]) -> None:
-    """Refuse scores on another scale than the one the family's classes are made for.
-
-    Raises:
-        DataError: The range is another one.
-    """
-    expected = _RANGES.get(family)
-    if expected is not None and tuple(label_range) != expected:
-        message = f"The metrics '{family}' are defined for scores in {expected}, not {tuple(label_range)}."
-        raise DataError(message, hint="Rescale the labels, or choose the family made for that range.")
 
 
 def baseline_metrics(

@@ -6,13 +6,12 @@ parsed): it is wrong for every metric that counts classes, left out of the mean 
 correlation and R2, and counted in `missing_share`; it is never taken for 0.0.
 """
 
-from msakit.evaluation.metrics.compute import (
+from msakit.metrics.compute import (
     baseline_metrics,
-    check_label_range,
     compute_metrics,
     confusion_matrix,
 )
-from msakit.evaluation.metrics.families import (
+from msakit.metrics.families import (
     FAMILIES,
     Metric,
     family_metrics,
@@ -24,7 +23,6 @@ __all__ = [
     "FAMILIES",
     "Metric",
     "baseline_metrics",
-    "check_label_range",
     "compute_metrics",
     "confusion_matrix",
     "family_metrics",

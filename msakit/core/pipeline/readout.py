@@ -129,11 +129,12 @@ class HeadReadout:
         delta = (self._answers.values[-1] - self._answers.values[0]) / 6
         return functional.huber_loss(outputs[:, 0], labels, reduction="none", delta=delta)
 
+    @torch.no_grad()
     def read(self, prompt: Prompt) -> Reading:
         """Class probabilities and the likeliest class; or a score, which has no probabilities."""
-        outputs = self._head(self._backbone.last_states(prompt))
+        outputs = self._head(self._backbone.last_states(prompt)).cpu().double()
         if self._answers.task == "classification":
-            chances = torch.softmax(outputs.double(), dim=-1).cpu().numpy()
+            chances = torch.softmax(outputs, dim=-1).numpy()
             return Reading(chances.argmax(axis=-1).astype(np.float64), chances)
         low, high = self._answers.values[0], self._answers.values[-1]
-        return Reading(outputs[:, 0].double().clamp(low, high).cpu().numpy(), None)
+        return Reading(outputs[:, 0].clamp(low, high).numpy(), None)

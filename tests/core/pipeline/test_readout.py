@@ -95,12 +95,11 @@ def test_weights_need_classes_that_there_are(registry, dataset, training, messag
 
 
 @pytest.mark.parametrize(
-    ("dataset", "training"),
-    [("demo", {}), ("meld", {"class_weights": "balanced", "focal_gamma": 2.0})],
+    ("dataset", "adaptation", "training"),
+    [("demo", "frozen", {}), ("meld", "lora", {"class_weights": "balanced", "focal_gamma": 2.0})],
 )
-@pytest.mark.parametrize("adaptation", ["frozen", "lora"])
 def test_a_head_learns_and_loads_to_the_same_predictions(
-    registry, store, tmp_path, dataset, training, adaptation
+    registry, store, tmp_path, dataset, adaptation, training
 ):
     """The label follows an audio column, so voice and a head beat the best constant."""
     content = tiny_pipeline(

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import store_common as common
 
-from msakit.feature_store.batches import prefetched
+from msakit.feature_store.reader import prefetched
 
 BATCH_SIZE = 16
 MOSEI = common.Corpus(22_856, 20, 500, 186, "float32")

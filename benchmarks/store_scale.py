@@ -19,14 +19,14 @@ import numpy as np
 import store_common as common
 
 from msakit.feature_store import FeatureSet, FeatureStore, SampleTable, WriterOptions
-from msakit.feature_store.batches import prefetched
+from msakit.feature_store.reader import prefetched
 from msakit.feature_store.table import FeatureColumn
 
 TINY = FeatureSet("audio", "tiny@1", 2, "float16")
 
 
 def open_many(num_samples: int, folder: Path) -> list[dict[str, Any]]:
-    """Write tiny samples; time writing, and the opening of store, catalog, table and reader."""
+    """Write tiny samples; time writing, and the opening of store, index, table and reader."""
     keys = np.random.default_rng(0).integers(0, 256, (num_samples, 16), np.uint8)
     values = np.ones((1, 2), np.float16)
     store = FeatureStore.create(folder / "store")
@@ -35,10 +35,10 @@ def open_many(num_samples: int, folder: Path) -> list[dict[str, Any]]:
         for key in keys:
             writer.put(key.tobytes(), values)
     written_s = time.perf_counter() - start
-    first = timed(lambda: FeatureStore.open(folder / "store").catalog(TINY.fingerprint))
+    first = timed(lambda: FeatureStore.open(folder / "store").index(TINY.fingerprint))
     before = common.anonymous_bytes()
     opened = FeatureStore.open(folder / "store")
-    catalog_s = timed(lambda: opened.catalog(TINY.fingerprint))
+    index_s = timed(lambda: opened.index(TINY.fingerprint))
     grown = common.anonymous_bytes() - before
     column = FeatureColumn(TINY.fingerprint, keys, np.ones(num_samples, bool))
     table = dataclass_table(num_samples, column)
@@ -47,9 +47,9 @@ def open_many(num_samples: int, folder: Path) -> list[dict[str, Any]]:
     load_s = timed(lambda: opened.table("all"))
     return [
         {"what": "put, per second", "value": num_samples / written_s, "unit": "1/s"},
-        {"what": "shards", "value": len(opened.catalog(TINY.fingerprint).shards), "unit": ""},
+        {"what": "shards", "value": len(opened.index(TINY.fingerprint).shards), "unit": ""},
         {"what": "first opening, shards parsed", "value": first, "unit": "s"},
-        {"what": "opening from the catalog", "value": catalog_s, "unit": "s"},
+        {"what": "opening from the index", "value": index_s, "unit": "s"},
         {"what": "anonymous memory per sample and field", "value": grown / num_samples / 2, "unit": "B"},
         {"what": "joining the table to the features", "value": reader_s, "unit": "s"},
         {"what": "writing the table", "value": table_s, "unit": "s"},

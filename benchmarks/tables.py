@@ -65,7 +65,7 @@ def format_study(results: dict[str, Any], footer: str, *, with_speed: bool = Fal
 
 def spread(summary: dict[str, Any]) -> str:
     """A metric over seeds."""
-    return f"{summary['mean']:.3f} ± {summary['deviation']:.3f}"
+    return f"{summary['mean']:.3f} ± {summary['sd']:.3f}"
 
 
 def speed(metrics: dict[str, Any]) -> str:

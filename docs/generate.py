@@ -1,7 +1,6 @@
 """Write the pages that are read off the program: cli.md, components.md, settings.md.
 
-Run after a command, a component or a setting changed: `python docs/generate.py`. A test holds the
-committed pages equal to what this writes.
+`make docs` runs it before it builds the site; the pages are not committed.
 """
 
 from __future__ import annotations

@@ -16,15 +16,15 @@ import yaml
 
 from msakit.cli.lazy import COMMANDS
 from msakit.core.hooks import Hooks
-from msakit.core.registry.catalogue import SHIPPED, read_catalogue
+from msakit.core.registry.registry import load_registry
 from msakit.metrics import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 COMMAND_LINE = re.compile(r"^\s*(?:\$ )?msakit ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
 GENERATED = ("cli.md", "components.md", "settings.md")
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.name not in GENERATED)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +42,8 @@ def pages(generate: ModuleType) -> dict[str, str]:
     return generate.pages()
 
 
-@pytest.mark.parametrize("name", GENERATED)
-def test_generated_pages_are_current(pages: dict[str, str], name: str) -> None:
-    assert set(pages) == set(GENERATED)
-    assert (DOCS / name).read_text(encoding="utf-8") == pages[name], "run: python docs/generate.py"
-
-
 def test_generated_pages_do_not_depend_on_where_they_are_made(pages: dict[str, str]) -> None:
+    assert set(pages) == set(GENERATED)
     assert [name for name, text in pages.items() if str(ROOT) in text] == []
 
 
@@ -61,11 +56,11 @@ def test_every_command_is_documented_with_an_example(pages: dict[str, str], comm
 
 
 def test_every_registered_name_is_documented(pages: dict[str, str]) -> None:
-    catalogue = read_catalogue(SHIPPED)
+    registry = load_registry(discover=False)
     text = pages["components.md"]
-    names = [spec.pattern or spec.short for spec in catalogue.components if spec.kind != "backbone"]
-    names += [spec.name for section in (catalogue.backbones, catalogue.datasets) for spec in section]
-    names += [recipe.name for recipe in catalogue.recipes]
+    names = [spec.pattern or spec.short for spec in registry.components() if spec.kind != "backbone"]
+    names += [spec.name for section in (registry.backbones(), registry.datasets()) for spec in section]
+    names += [recipe.name for recipe in registry.recipes()]
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
@@ -128,4 +123,4 @@ def test_every_page_is_in_the_navigation() -> None:
                 collect(value)
 
     collect(settings["nav"])
-    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
+    assert sorted(listed) == sorted([*GENERATED, *(str(page.relative_to(DOCS)) for page in PAGES)])

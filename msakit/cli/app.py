@@ -10,6 +10,7 @@ import typer
 import msakit
 from msakit.cli.context import options
 from msakit.cli.lazy import LazyGroup
+from msakit.core.trust import trust_remote_code
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -38,6 +39,15 @@ def main_options(
     plugin: Annotated[
         list[Path] | None, typer.Option(help="A Python file to load as a plugin; may be repeated.")
     ] = None,
+    trusted: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trust-remote-code",
+            metavar="REPO",
+            help="Let code that comes with this model run: ORG/NAME, ORG/NAME@REVISION or ./folder; may be "
+            "repeated. No file can grant this.",
+        ),
+    ] = None,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error came from.")] = False,
     version: Annotated[
         bool,
@@ -53,6 +63,7 @@ def main_options(
     options.registry_files = list(registry or ())
     options.plugin_files = list(plugin or ())
     options.traceback = traceback
+    trust_remote_code(*(trusted or ()))
 
 
 def main() -> None:

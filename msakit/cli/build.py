@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.pipeline_options import (
+    BackboneName,
+    DatasetName,
+    EncoderNames,
+    FuserName,
+    InjectorName,
+    RecipeName,
+    named,
+)
 from msakit.cli.render import data_console, print_json, print_table, say
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
-from msakit.core.errors import ConfigError
+from msakit.samples.location import locate_store
 
 if TYPE_CHECKING:
-    from msakit.core.interfaces import BackboneFacts
-    from msakit.core.pipeline.adapter import Adapter
     from msakit.core.pipeline.resolution import ResolvedPipeline
-    from msakit.core.registry.registry import Registry
+    from msakit.core.pipeline.sizes import Sizes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-DEFAULTS: dict[str, Any] = {
-    "dataset": "mosei",
-    "fuser": "tgm",
-    "injector": "pseudo6",
-    "backbone": "smollm2-135m",
-}
-DEFAULT_ENCODERS = {"needs_summary": "lstm", "needs_sequence": "bilstm"}
 GIGABYTE = 1024**3
 
 
@@ -35,19 +36,16 @@ GIGABYTE = 1024**3
 )
 def build(
     *,
-    recipe: Annotated[
-        str | None, typer.Option(help="Start from a paper's settings (see components list recipe).")
-    ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Task, labels, prompts and feature widths.")] = None,
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option(help="An encoder for all modalities, or MODALITY=NAME; may be repeated."),
-    ] = None,
-    fuser: Annotated[str | None, typer.Option(help="How text and modalities are fused.")] = None,
-    injector: Annotated[str | None, typer.Option(help="How fused tokens become pseudo tokens.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="A backbone's name, hf:ORG/NAME, or a folder.")] = None,
+    recipe: RecipeName = None,
+    dataset: DatasetName = None,
+    encoder: EncoderNames = None,
+    fuser: FuserName = None,
+    injector: InjectorName = None,
+    backbone: BackboneName = None,
     assignments: Overrides = None,
-    store: Annotated[Path | None, typer.Option(help="Take the feature widths from this store.")] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="STORE", help="Take the dataset and its feature widths from here.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the complete pipeline file here.")
     ] = None,
@@ -55,133 +53,45 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Assemble a pipeline from names and count its parameters exactly, without loading any weights."""
-    registry = options.registry()
-    chosen = {"dataset": dataset, "fuser": fuser, "injector": injector, "backbone": backbone}
-    content = assemble(registry, recipe, {key: name for key, name in chosen.items() if name}, encoder or [])
-    from msakit.core.pipeline.config import override, parse_pipeline
-    from msakit.core.pipeline.resolution import resolve
+    from msakit.core.pipeline.sizes import measure_pipeline
+    from msakit.workflows.assemble import assemble_pipeline, stored_widths
 
-    content = override(content, parse_overrides(assignments))
-    resolved = resolve(parse_pipeline(content, "the pipeline"), registry, source="the pipeline")
-    facts, adapter = measure(resolved, registry, store)
+    registry = options.registry()
+    place = None if store is None else locate_store(store)
+    resolved = assemble_pipeline(
+        registry,
+        named(dataset=dataset, fuser=fuser, injector=injector, backbone=backbone),
+        encoders=encoder or [],
+        recipe=recipe,
+        overrides=parse_overrides(assignments),
+        store=place,
+    )
+    sizes = measure_pipeline(resolved, registry, stored_widths(resolved, place))
     if output:
         _write(output, resolved, force=force)
-    rows = describe(resolved, adapter, facts)
+    show_pipeline(resolved, sizes, as_json=as_json)
+    if output and not as_json:
+        say(f"Wrote {output}. Train it with: msakit train {output} --store {store or 'STORE'}")
+
+
+def show_pipeline(resolved: ResolvedPipeline, sizes: Sizes, *, as_json: bool) -> None:
+    """Print a pipeline's parts, what they train, and the memory of its weights."""
     if as_json:
-        print_json({"pipeline": resolved.as_yaml(), **totals(adapter, facts), "parts": rows})
+        parts = [asdict(part) for part in sizes.parts]
+        print_json({"pipeline": resolved.as_yaml(), **sizes.totals(), "parts": parts})
         return
-    _show(resolved, adapter, facts, rows)
-    if output:
-        say(f"Wrote {output}. Train it with: msakit train {output} --store STORE")
-
-
-def assemble(
-    registry: Registry, recipe: str | None, names: dict[str, str], encoders: list[str]
-) -> dict[str, Any]:
-    """The content of a pipeline file from what was named; what was not gets a default.
-
-    Raises:
-        UnknownNameError: There is no such recipe.
-        ConfigError: An --encoder names no modality of the dataset.
-    """
-    from msakit.core.pipeline.config import merge
-
-    content = dict(DEFAULTS)
-    if recipe:
-        found = registry.recipe(recipe, names.get("dataset", DEFAULTS["dataset"]), names.get("backbone"))
-        content = merge({"dataset": found.dataset, "backbone": found.backbone}, found.pipeline)
-    content = merge(content, names)
-    if encoders or "encoders" not in content:
-        content["encoders"] = _encoders(registry, content, encoders)
-    return content
-
-
-def _encoders(registry: Registry, content: dict[str, Any], given: list[str]) -> dict[str, str]:
-    from msakit.core.pipeline.config import ComponentChoice, DatasetChoice
-    from msakit.core.pipeline.resolution import resolve_dataset
-
-    known = resolve_dataset(DatasetChoice.model_validate(content["dataset"]), registry).features
-    modalities = list(known) or ["audio", "vision"]
-    named = dict(choice.split("=", 1) for choice in given if "=" in choice)
-    if strangers := [name for name in named if name not in modalities]:
-        problem = f"the dataset has no such modality; it has {', '.join(modalities)}"
-        raise ConfigError("--encoder", [(name, problem) for name in strangers])
-    fuser = registry.component("fuser", ComponentChoice.model_validate(content["fuser"]).name).spec
-    fitting = [name for need, name in DEFAULT_ENCODERS.items() if need in fuser.capabilities]
-    shared = [choice for choice in given if "=" not in choice] or fitting or ["lstm"]
-    if not given and not fuser.capabilities & set(DEFAULT_ENCODERS):
-        return {}
-    if named and not [choice for choice in given if "=" not in choice]:
-        return named
-    return {name: named.get(name, shared[-1]) for name in modalities}
-
-
-def measure(
-    resolved: ResolvedPipeline, registry: Registry, store: Path | None
-) -> tuple[BackboneFacts, Adapter]:
-    """Sizes of the backbone and a weightless adapter."""
-    from msakit.core.pipeline.builder import build_adapter, measure_backbone
-
-    widths = dict(resolved.dataset.features)
-    if store:
-        from msakit.samples.samples import Samples
-
-        widths = Samples.open(store, resolved).widths
-    facts = measure_backbone(resolved, registry)
-    adapter = build_adapter(resolved, registry, widths=widths, hidden_size=facts.hidden_size, device="meta")
-    return facts, adapter
-
-
-def describe(resolved: ResolvedPipeline, adapter: Adapter, facts: BackboneFacts) -> list[dict[str, Any]]:
-    """One row a part: what it is, where it comes from, what it trains."""
-    counts = adapter.count_parameters()
-    components = {f"encoders.{name}": part for name, part in resolved.encoders.items()}
-    components |= {"fuser": resolved.fuser, "injector": resolved.injector}
-    rows = [
-        {
-            "part": key,
-            "component": part.spec.full_name,
-            "trainable": counts[key],
-            "source": part.spec.source.paper or "",
-        }
-        for key, part in components.items()
-    ]
-    backbone = resolved.backbone_spec
-    origin = str(backbone.weights.get("repository", backbone.name))
-    return [
-        *rows,
-        {"part": "backbone", "component": backbone.name, "trainable": facts.num_trainable, "source": origin},
-    ]
-
-
-def totals(adapter: Adapter, facts: BackboneFacts) -> dict[str, Any]:
-    """Trainable parameters, their share of the backbone, and the memory the weights take."""
-    trainable = sum(adapter.count_parameters().values()) + facts.num_trainable
-    return {
-        "trainable": trainable,
-        "backbone_parameters": facts.num_parameters,
-        "share": trainable / facts.num_parameters,
-        "weights_bytes": facts.weight_bytes,
-        # Weights, gradient and AdamW's two moments, all float32.
-        "training_bytes": 16 * trainable,
-    }
-
-
-def _show(
-    resolved: ResolvedPipeline, adapter: Adapter, facts: BackboneFacts, rows: list[dict[str, Any]]
-) -> None:
     print_table(
         f"{resolved.dataset.name} ({resolved.dataset.task})",
         ("part", "component", "trainable", "source"),
-        [(row["part"], row["component"], f"{row['trainable']:,}", row["source"]) for row in rows],
+        [(part.part, part.component, f"{part.trainable:,}", part.source) for part in sizes.parts],
         right=("trainable",),
     )
-    sums = totals(adapter, facts)
     data_console().print(
-        f"\nTrainable parameters: {sums['trainable']:,} "
-        f"({sums['share']:.4%} of the backbone's {facts.num_parameters:,})\n"
-        f"Memory: {sums['weights_bytes'] / GIGABYTE:.2f} GiB backbone weights, "
-        f"{sums['training_bytes'] / GIGABYTE:.3f} GiB trained weights with optimiser; activations come on top"
+        f"\nTrainable parameters: {sizes.trainable:,} "
+        f"({sizes.share:.4%} of the backbone's {sizes.backbone_parameters:,})\n"
+        f"Memory: {sizes.weights_bytes / GIGABYTE:.2f} GiB backbone weights, "
+        f"{sizes.training_bytes / GIGABYTE:.3f} GiB trained weights with optimiser; "
+        "activations come on top"
     )
 
 

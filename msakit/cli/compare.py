@@ -60,9 +60,9 @@ def compare(
     Differences are to the first run. Their interval and p value come from resampling the samples of
     the split, the same samples on both sides; what depends on the seed, the sd shows.
     """
-    from msakit.runs.results import load_group
+    from msakit.runs.results import read_group
 
-    groups = [load_group(path) for path in runs]
+    groups = [read_group(path) for path in runs]
     results = options.registry().published() if published else []
     comparison = _compare_with_progress(groups, metric or [], split, results, resamples)
     chosen = Format.JSON if as_json else output_format

@@ -117,6 +117,7 @@ def _component(registry: Registry, spec: ComponentSpec) -> dict[str, Any]:
         "class": spec.target,
         "capabilities": sorted(spec.capabilities),
         "needs extra": spec.extra,
+        "licence": spec.licence,
         "defined in": registry.origins(spec)[-1],
         "file": _file_of(registry, spec),
         "settings": _settings(registry, spec),

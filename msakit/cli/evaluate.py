@@ -45,10 +45,15 @@ def evaluate(
     with progress_bar() as bar:
         task = bar.add_task("Evaluating", total=total, note="")
         report = evaluate_run(
-            trained, samples, splits, ablations=ablations, on_batch=lambda done: bar.advance(task, done)
+            trained,
+            samples,
+            splits,
+            ablations=ablations,
+            store=store,
+            on_batch=lambda done: bar.advance(task, done),
         )
     if as_json:
-        print_json({"splits": report.splits, "warnings": report.warnings})
+        print_json({"condition": report.condition, "splits": report.splits, "warnings": report.warnings})
         return
     print_metrics(str(run), report.splits)
     for warning in report.warnings:

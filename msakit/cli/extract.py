@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from msakit.extraction.extract import Extraction, ExtractionReport
+    from msakit.extraction.extractors import ExtractorFactory
     from msakit.extraction.manifest import ManifestRow
-    from msakit.extraction.pool import Factory
     from msakit.feature_store.writer import NanPolicy
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -59,8 +59,11 @@ def extract(
         raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
 
     from msakit.extraction.extract import Extraction
+    from msakit.extraction.extractors import licence_notices
     from msakit.extraction.manifest import read_manifest
 
+    for notice in licence_notices(options.registry(), (factory.name for factory in factories.values())):
+        say(notice)
     rows = read_manifest(manifest)
     writing = writer_options(wal_dir, no_locks)
     extraction = Extraction(
@@ -76,7 +79,7 @@ def extract(
         raise typer.Exit(1)
 
 
-def _factories(chosen: Mapping[str, str | None], settings: list[str] | None) -> dict[str, Factory]:
+def _factories(chosen: Mapping[str, str | None], settings: list[str] | None) -> dict[str, ExtractorFactory]:
     from msakit.core.files import parse_value
     from msakit.extraction.extractors import ExtractorFactory
 

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from msakit.cli.build import describe, measure, totals
+from msakit.cli.build import show_pipeline
 from msakit.cli.context import options
 from msakit.cli.render import data_console, print_json, print_table, say
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.core.errors import InputError
+from msakit.samples.location import locate_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
+    from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.workflows.sample_view import SampleView
 
 MOST_SHOWN = 16
@@ -73,25 +77,36 @@ def prompt(
 def pipeline_(
     pipeline: Annotated[Path, typer.Argument(help="A pipeline file.")],
     *,
+    store: Annotated[
+        str | None, typer.Option(metavar="STORE", help="Take the feature widths from this store.")
+    ] = None,
     assignments: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a pipeline's parts and parameters, as `msakit build` does."""
     from msakit.core.pipeline.config import read_pipeline
     from msakit.core.pipeline.resolution import resolve
+    from msakit.core.pipeline.sizes import measure_pipeline
 
     registry = options.registry()
     resolved = resolve(read_pipeline(pipeline, parse_overrides(assignments)), registry, source=str(pipeline))
-    facts, adapter = measure(resolved, registry, None)
-    rows = describe(resolved, adapter, facts)
-    if as_json:
-        print_json({"pipeline": resolved.as_yaml(), **totals(adapter, facts), "parts": rows})
-        return
-    cells = [(r["part"], r["component"], f"{r['trainable']:,}", r["source"]) for r in rows]
-    print_table("", ("part", "component", "trainable", "source"), cells, right=("trainable",))
+    place = None if store is None else locate_store(store)
+    sizes = measure_pipeline(resolved, registry, _widths(pipeline, resolved, place))
+    show_pipeline(resolved, sizes, as_json=as_json)
 
 
-@app.command("sample", epilog="Example: msakit inspect sample runs/cmpta/seed-1111 movie05708 -o maps")
+def _widths(pipeline: Path, resolved: ResolvedPipeline, store: Path | None) -> Mapping[str, int] | None:
+    """Feature widths of the store, or of the run the pipeline file belongs to; else the dataset's own."""
+    from msakit.runs.folder import Run
+    from msakit.workflows.assemble import stored_widths
+
+    run = Run(pipeline.parent)
+    if store is None and run.adapter_file.is_file():
+        return run.widths()
+    return stored_widths(resolved, store)
+
+
+@app.command("sample", epilog="Example: msakit inspect sample runs/mine movie05708 -o maps")
 def sample(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     sample_id: Annotated[str, typer.Argument(help="A stored sample.")],
@@ -134,7 +149,7 @@ def _draw_maps(view: SampleView, folder: Path) -> list[Path]:
     if not view.maps:
         raise InputError(
             "The run's fuser shows no attention map of this sample.",
-            hint="The fuser cmpta does, of samples that have text and the modality.",
+            hint="Fusers that attend from one stream to another do, of samples that have both streams.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     files = []

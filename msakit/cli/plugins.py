@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.settings import AsJson
+
+if TYPE_CHECKING:
+    from msakit.core.registry.plugins import PluginReport
 
 app = typer.Typer(
     add_completion=False,
@@ -21,24 +24,37 @@ app = typer.Typer(
 
 @app.command("list", epilog="Example: msakit plugins list")
 def list_plugins(*, as_json: AsJson = False) -> None:
-    """List installed plugins and what each offers. MSAKIT_PLUGINS=a,b loads only those."""
-    manager = options.registry().manager
-    rows = [
-        {
-            "plugin": report.name,
-            "distribution": report.distribution,
-            "state": "broken" if report.error else "heavy" if report.imported else "ok",
-            "error": (report.error or "").strip().splitlines()[-1] if report.error else "",
-        }
-        for report in manager.reports
-    ]
+    """List plugins and what each offers. MSAKIT_PLUGINS=-NAME leaves one out."""
+    rows = [_row(report) for report in options.registry().manager.reports]
     if as_json:
         print_json(rows)
         return
-    if not rows:
-        say("No plugins besides what msakit ships. Start one with: msakit plugins new NAME")
-        return
-    print_table("", ("plugin", "distribution", "state", "error"), [tuple(row.values()) for row in rows])
+    shown = [(row["plugin"], row["distribution"], row["state"], _offers(row)) for row in rows]
+    print_table("", ("plugin", "distribution", "state", "offers"), shown)
+
+
+def _row(report: PluginReport) -> dict[str, Any]:
+    offers = report.offers
+    return {
+        "plugin": report.name,
+        "distribution": report.distribution,
+        "state": "broken" if report.error else "heavy" if report.imported else "ok",
+        "error": report.error or "",
+        "components": [f"{spec.kind} {spec.pattern or spec.short}" for spec in offers.components],
+        "backbones": [spec.name for spec in offers.backbones],
+        "datasets": [spec.name for spec in offers.datasets],
+        "recipes": sorted({spec.name for spec in offers.recipes}),
+        "published": len(offers.published),
+    }
+
+
+def _offers(row: dict[str, Any]) -> str:
+    """What a plugin offers, or what is wrong with it."""
+    counts = {"backbones": len(row["backbones"]), "datasets": len(row["datasets"])}
+    parts = [*row["components"], *(f"recipe {name}" for name in row["recipes"])]
+    parts += [f"{count} {what}" for what, count in counts.items() if count]
+    parts += [f"{row['published']} published results"] if row["published"] else []
+    return row["error"] or ", ".join(parts)
 
 
 @app.command("check", epilog="Example: msakit plugins check")

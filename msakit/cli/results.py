@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from msakit.cli.render import number, print_json, print_table, say
@@ -11,19 +10,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from msakit.runs.record import Metrics
+
 HIDDEN_PREFIXES = ("support:",)
 
 
-def print_run(folder: Path, *, as_json: bool, file: str = "metrics.json") -> None:
-    """Print a run's metrics beside its baselines."""
-    content = json.loads((folder / file).read_text(encoding="utf-8"))
+def print_run(folder: Path, *, as_json: bool) -> None:
+    """Print a run's metrics beside its baselines, and what it warns of."""
+    from msakit.runs.results import read_run
+
+    record = read_run(folder).record
     if as_json:
-        print_json(content)
+        print_json(record.model_dump(mode="json"))
         return
-    columns = dict(content["splits"].items())
-    for split, baselines in content.get("baselines", {}).items():
+    columns: dict[str, Metrics] = dict(record.splits)
+    for split, baselines in record.baselines.items():
         columns |= {f"{split}: {name} baseline": metrics for name, metrics in baselines.items()}
-    print_metrics(f"{folder} ({content['dataset']}, seed {content['seed']})", columns)
+    print_metrics(f"{folder} ({record.dataset}, seed {record.seed})", columns)
+    for warning in record.warnings:
+        say(f"Warning: {warning}")
     say(f"Predictions of every sample: {folder}/predictions.*.csv")
 
 

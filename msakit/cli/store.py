@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msakit.cli import store_interchange, store_upkeep
-from msakit.cli.render import print_json, print_table, progress_bar, say
+from msakit.cli.render import print_error, print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
     from msakit.feature_store import FeatureStore
@@ -30,31 +30,20 @@ MAX_KEYS_SHOWN = 3
 
 @app.command("ls", epilog="Example: msakit store ls feats")
 def list_command(store: StoreArgument, *, as_json: JsonOption = False) -> None:
-    """List datasets and feature sets."""
+    """List datasets and feature sets. Exit code 1 when one of them cannot be read."""
     from msakit.feature_store.upkeep.description import describe_store
 
     content = describe_store(_open(store))
+    lines = content["datasets"] + content["feature_sets"]
     if as_json:
         print_json(content)
-        return
-    print_table(
-        "Datasets",
-        ("dataset", "version", "samples", "splits", "modalities"),
-        [
-            (
-                item["dataset"],
-                str(item["version"]),
-                str(item["samples"]),
-                " ".join(f"{name}:{count}" for name, count in item["splits"].items()),
-                " ".join(f"{name}:{count}" for name, count in item["present"].items()) or "text only",
-            )
-            for item in content["datasets"]
-        ],
-        right=("version", "samples"),
-    )
-    columns = ("feature set", "modality", "extractor", "width", "dtype", "shift s", "samples", "shards", "MB")
-    rows = [_feature_set_row(item) for item in content["feature_sets"]]
-    print_table("Feature sets", columns, rows, right=columns[3:4] + columns[5:])
+    else:
+        _print_listing(content)
+        for item in lines:
+            if "error" in item:
+                print_error(item["error"], item["hint"])
+    if any("error" in item for item in lines):
+        raise typer.Exit(1)
 
 
 @app.command("info", epilog="Example: msakit store info feats demo")
@@ -107,6 +96,30 @@ def _open(path: Path) -> FeatureStore:
     from msakit.feature_store import FeatureStore
 
     return FeatureStore.open(path)
+
+
+def _print_listing(content: dict[str, Any]) -> None:
+    rows = [_dataset_row(item) for item in content["datasets"] if "error" not in item]
+    columns = ("dataset", "version", "samples", "splits", "modalities")
+    print_table("Datasets", columns, rows, right=("version", "samples"))
+    shown = ("feature set", "modality", "extractor", "width", "dtype", "shift s", "samples", "shards", "MB")
+    rows = [_feature_set_row(item) for item in content["feature_sets"] if "error" not in item]
+    print_table("Feature sets", shown, rows, right=shown[3:4] + shown[5:])
+    if count := len(content["quarantined"]):
+        say(
+            f"{count} {'file was' if count == 1 else 'files were'} put aside as damaged: "
+            f"`msakit store validate {content['path']}` says what is in there."
+        )
+
+
+def _dataset_row(item: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        item["dataset"],
+        str(item["version"]),
+        str(item["samples"]),
+        " ".join(f"{name}:{count}" for name, count in item["splits"].items()),
+        " ".join(f"{name}:{count}" for name, count in item["present"].items()) or "text only",
+    )
 
 
 def _feature_set_row(item: dict[str, Any]) -> tuple[str, ...]:

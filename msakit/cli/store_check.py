@@ -76,6 +76,8 @@ def _read_range(text: str) -> tuple[float, float] | None:
         low, high = (float(part) for part in text.split(","))
     except ValueError as error:
         raise StoreError(f"--label-range {text!r} is not LOW,HIGH", "As in --label-range -3,3") from error
+    if not low < high:
+        raise StoreError(f"--label-range {text!r} is no range: LOW must be below HIGH", "As in -3,3")
     return low, high
 
 

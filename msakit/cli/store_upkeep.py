@@ -15,7 +15,7 @@ from msakit.feature_store.errors import StoreError
 if TYPE_CHECKING:
     from msakit.feature_store.table import SampleTable
     from msakit.feature_store.upkeep.copying import CopyReport
-    from msakit.feature_store.upkeep.maintenance import Garbage
+    from msakit.feature_store.upkeep.garbage import Garbage
 
 FolderArgument = Annotated[Path, typer.Argument(help="The store: a folder.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
@@ -71,11 +71,11 @@ def select_command(
     """Copy part of a dataset, with its features, into a new store."""
     from msakit.feature_store import FeatureStore
     from msakit.feature_store.upkeep.copying import copy_selection
-    from msakit.feature_store.upkeep.selection import matching_rows
+    from msakit.feature_store.upkeep.selection import matching_rows, read_ids
 
     source = FeatureStore.open(store)
     table: SampleTable = source.table(dataset)
-    wanted = ids.read_text(encoding="utf-8").split() if ids else None
+    wanted = read_ids(ids) if ids else None
     rows = matching_rows(table, splits=split or (), where=where or (), ids=wanted)
     if dry_run:
         say(f"{len(rows)} of {len(table)} samples would be copied to {target}.")
@@ -95,7 +95,7 @@ def compact_command(
     from msakit.feature_store import FeatureStore
     from msakit.feature_store.upkeep.maintenance import compact
 
-    reports = compact(FeatureStore.open(store), small_bytes=int(small_mb * 1e6), dry_run=dry_run)
+    reports = compact(FeatureStore.open(store), small_bytes=small_mb * 1e6, dry_run=dry_run)
     if as_json:
         print_json([asdict(report) for report in reports])
         return
@@ -142,20 +142,27 @@ def collect_command(
     unreferenced: Annotated[
         bool, typer.Option("--unreferenced", help="Also feature sets that no current table names.")
     ] = False,
+    grace_min: Annotated[
+        float, typer.Option(help="Keep what was compacted or changed in the last so many minutes.")
+    ] = 60.0,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove compacted shards and, if asked, feature sets that no dataset uses."""
+    """Remove compacted shards and, if asked, feature sets that no dataset uses and nobody is filling."""
     from msakit.feature_store import FeatureStore
-    from msakit.feature_store.upkeep.maintenance import collect_garbage, find_garbage
+    from msakit.feature_store.upkeep.garbage import collect_garbage, find_garbage
 
     opened = FeatureStore.open(store)
-    garbage: Garbage = find_garbage(opened, unreferenced=unreferenced)
+    garbage: Garbage = find_garbage(opened, unreferenced=unreferenced, grace_s=grace_min * 60)
     if not dry_run:
         collect_garbage(opened, garbage)
     if as_json:
-        print_json({"paths": [str(path) for path in garbage.paths], "bytes": garbage.num_bytes})
+        kept = {str(path): reason for path, reason in garbage.kept.items()}
+        paths = [str(path) for path in garbage.paths]
+        print_json({"paths": paths, "bytes": garbage.num_bytes, "kept": kept})
         return
+    for path, reason in garbage.kept.items():
+        say(f"Kept {path}: {reason}.")
     for path in garbage.paths:
         say(f"{'Would remove' if dry_run else 'Removed'} {path}")
     say(f"{garbage.num_bytes / 1e6:.1f} MB in {len(garbage.paths)} files and folders.")
@@ -196,6 +203,11 @@ def recover_command(
         for fingerprint, r in found.items()
     ]
     print_table("Journals", columns, rows, right=columns[1:])
+    for r in found.values():
+        for name in r.newer:
+            say(f"{name} was written by a newer msakit; open the store with that one.")
+        for name in r.quarantined:
+            say(f"{name} was put aside as damaged: `msakit store validate {store}` says what is in it.")
 
 
 def _print_copy(target: Path, report: CopyReport, *, dry_run: bool, as_json: bool) -> None:

@@ -11,15 +11,16 @@ from msakit.cli.render import number, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from msakit.workflows.study import Study, Summary
+    from msakit.metrics.estimate import Estimate
+    from msakit.workflows.study import Study
 
 
-def show_summary(summary: Summary | None, digits: int = 3) -> str:
+def show_estimate(estimate: Estimate | None, digits: int = 3) -> str:
     """`mean ± sd`, or the value where there is one seed."""
-    if summary is None:
+    if estimate is None:
         return "-"
-    mean = number(summary.mean, digits)
-    return mean if summary.deviation is None else f"{mean} ± {summary.deviation:.{digits}f}"
+    mean = number(estimate.mean, digits)
+    return mean if estimate.sd is None else f"{mean} ± {estimate.sd:.{digits}f}"
 
 
 def print_study(study: Study, metrics: Sequence[str], *, as_json: bool = False) -> None:
@@ -42,18 +43,18 @@ def print_study(study: Study, metrics: Sequence[str], *, as_json: bool = False) 
         print_table(f"{study.config.title}, {split} split (seeds {seeds})", columns, rows, right=columns[1:])
 
 
-def _row(system: str, values: Mapping[str, Summary], metrics: Sequence[str]) -> tuple[str, ...]:
+def _row(system: str, values: Mapping[str, Estimate], metrics: Sequence[str]) -> tuple[str, ...]:
     return (
         system,
-        *(show_summary(values.get(name)) for name in metrics),
+        *(show_estimate(values.get(name)) for name in metrics),
         _count(values.get("trainable")),
-        show_summary(values.get("train_samples_per_s"), 1),
+        show_estimate(values.get("train_samples_per_s"), 1),
     )
 
 
-def _as_dicts(systems: Mapping[str, Mapping[str, Summary]]) -> dict[str, dict[str, Any]]:
+def _as_dicts(systems: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, Any]]:
     return {system: {name: asdict(value) for name, value in m.items()} for system, m in systems.items()}
 
 
-def _count(summary: Summary | None) -> str:
-    return "-" if summary is None or math.isnan(summary.mean) else f"{round(summary.mean):,}"
+def _count(estimate: Estimate | None) -> str:
+    return "-" if estimate is None or math.isnan(estimate.mean) else f"{round(estimate.mean):,}"

@@ -41,7 +41,8 @@ def train(
 ) -> None:
     """Train a pipeline; the best checkpoint on the validation split is kept and evaluated."""
     from msakit.core.files import read_yaml
-    from msakit.core.pipeline.config import override, parse_pipeline
+    from msakit.core.pipeline.config import parse_pipeline
+    from msakit.core.pipeline.overrides import override
     from msakit.core.pipeline.resolution import resolve
     from msakit.workflows.train import TrainingPlan, train_run
 
@@ -56,7 +57,7 @@ def train(
             resolved, store, run_folder, resume=resume and (run_folder / "pipeline.yaml").exists()
         )
         trained = train_run(plan, registry, observers=observers_for(resolved, run_folder), backbone=backbone)
-        if resolved.backbone.settings.model_dump().get("adaptation") == "frozen":
+        if resolved.backbone_is_frozen:
             backbone = trained.pipeline.backbone
         print_run(run_folder, as_json=as_json)
 

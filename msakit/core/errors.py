@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+MAX_PROBLEMS = 40
+
+
+def shorten(text: str, length: int = 120) -> str:
+    """A text for a message: as it is, or what it begins with."""
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
 class MsakitError(Exception):
     """Base of every error msakit raises for its user.
 
@@ -58,6 +66,7 @@ class UnknownNameError(InputError, LookupError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, command: str | None = None) -> None:
         names = sorted(set(known))
+        name = shorten(name)
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         parts = [f"Did you mean: {', '.join(close)}?"] if close else []
         parts.append(f"Known: {', '.join(names[:20]) or '(none)'}{' ...' if len(names) > 20 else ''}.")
@@ -77,7 +86,12 @@ class ConfigError(InputError):
     def __init__(self, source: str, problems: Sequence[tuple[str, str]], *, hint: str | None = None) -> None:
         self.source = source
         self.problems = tuple(problems)
-        lines = [f"  {key or '(top level)'}: {problem}" for key, problem in self.problems]
+        lines = [
+            f"  {shorten(key) or '(top level)'}: {shorten(problem, 500)}"
+            for key, problem in self.problems[:MAX_PROBLEMS]
+        ]
+        if len(self.problems) > MAX_PROBLEMS:
+            lines.append(f"  ... and {len(self.problems) - MAX_PROBLEMS:,} more")
         super().__init__("\n".join([f"{source} is not valid:", *lines]), hint=hint)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import reprlib
 import stat
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from msakit.core.errors import ConfigError, InputError
+from msakit.core.yaml_text import YamlProblem, parse_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 MAX_BYTES = 1 << 24
-# The C loader is several times faster; reading the shipped registry is part of every start-up.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Of a value in a message: what it begins with, never all of it.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
 
 
 def read_text(path: Path, *, limit: int = MAX_BYTES) -> str:
@@ -80,14 +83,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: It is not YAML, or not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} cannot be read: {error}"
-        raise InputError(msg) from error
-    try:
-        content = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(str(path), [("", f"not YAML: {error}")]) from error
+        content = parse_yaml(read_text(path))
+    except YamlProblem as error:
+        raise ConfigError(str(path), [("", str(error))]) from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -102,9 +100,9 @@ def parse_value(text: str) -> Any:
         ConfigError: The text is not YAML.
     """
     try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError("--set", [(text, f"not YAML: {error}")]) from error
+        value = parse_yaml(text)
+    except YamlProblem as error:
+        raise ConfigError("--set", [(text, str(error))]) from error
     if isinstance(value, str):
         try:
             return float(value)
@@ -123,9 +121,9 @@ def problems_of(error: ValidationError) -> list[tuple[str, str]]:
     problems = []
     for detail in error.errors(include_url=False):
         key = ".".join(str(part) for part in detail["loc"])
-        given = "" if detail["type"] == "missing" else f" (given: {detail['input']!r})"
+        given = "" if detail["type"] == "missing" else f" (given: {_SHORT.repr(detail['input'])})"
         message = "unknown key" if detail["type"] == "extra_forbidden" else detail["msg"]
-        problems.append((key, f"{message}{given if len(given) < 200 else ''}"))
+        problems.append((key, f"{message}{given}"))
     return problems
 
 

@@ -12,6 +12,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from msakit.core.pipeline.config import PipelineConfig
     from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding
@@ -22,6 +23,11 @@ hookimpl = pluggy.HookimplMarker("msakit")
 
 class Hooks:
     """The hook specifications."""
+
+    @hookspec
+    def msakit_registry_files(self) -> Iterable[Path]:
+        """registry.yaml files of this distribution; `target: .module:Class` is relative to the plugin."""
+        return ()
 
     @hookspec
     def msakit_components(self) -> Iterable[ComponentSpec]:

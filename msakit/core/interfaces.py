@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from msakit.core.errors import MediaError
 
@@ -62,21 +62,31 @@ class MediaClip:
 
 @dataclass(frozen=True)
 class FeatureArray:
-    """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next."""
+    """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next.
+
+    `frame_shift_s` is None where one row stands for the whole clip.
+    """
 
     values: NDArray[np.float32]
-    frame_shift_s: float
+    frame_shift_s: float | None
 
 
 @runtime_checkable
 class Extractor(Protocol):
-    """Turns one media clip into one feature sequence, offline. Constructed from its config alone."""
+    """Turns one media clip into one feature sequence, offline. Constructed from its config alone.
+
+    Attributes:
+        frame_shift_s: Seconds from one row to the next; None where one row stands for the whole clip.
+        start_s: Where the first row begins in the clip, in seconds.
+        deterministic: Whether the same clip gives the same numbers on one machine.
+    """
 
     name: str
     version: int
     modality: str
     width: int
-    frame_shift_s: float
+    frame_shift_s: float | None
+    start_s: float
     deterministic: bool
 
     def extract(self, clip: MediaClip) -> FeatureArray:
@@ -93,6 +103,28 @@ class Extractor(Protocol):
 
     def weights(self) -> list[str]:
         """SHA-256 of each model file that is used."""
+        ...
+
+
+@runtime_checkable
+class BatchExtractor(Extractor, Protocol):
+    """An extractor that computes several clips at once, for models that gain by it on a GPU.
+
+    `extract(clip)` equals `encode([read(clip)])[0]`, to rounding: a clip's numbers do not depend on others.
+    """
+
+    batch_size: int
+
+    def read(self, clip: MediaClip) -> Any:
+        """A clip decoded, as `encode` takes it.
+
+        Raises:
+            MediaError: The clip cannot be decoded.
+        """
+        ...
+
+    def encode(self, inputs: Seq[Any]) -> list[FeatureArray]:
+        """Features of each input, float32 [T, D]."""
         ...
 
 
@@ -118,6 +150,41 @@ class Fuser(Protocol):
         """Text [B, L, H] and encoded modalities to tokens [B, K0, F].
 
         A length of 0 means the sample's text is left out of the fusion (text ablated).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """How to read one of the diagnostics a fuser shows.
+
+    Attributes:
+        kind: "map": [B, rows, columns], attention of one stream over another. "weights": [B, J], shares
+            that sum to 1. "scalars": [B, J] or [B], anything else.
+        entries: Names of the J numbers; of a map, the stream of its rows and that of its columns ("text",
+            or a modality).
+        title: What it is, in a few words.
+    """
+
+    kind: Literal["map", "weights", "scalars"]
+    entries: tuple[str, ...] = ()
+    title: str = ""
+
+
+@runtime_checkable
+class DiagnosedFuser(Fuser, Protocol):
+    """A fuser that shows its inner life: whatever it puts into `Fused.diagnostics` is described here."""
+
+    @property
+    def diagnostics(self) -> Mapping[str, Diagnostic]:
+        """Name to description."""
+        ...
+
+    def diagnose(self, diagnostics: Mapping[str, Tensor]) -> list[str]:
+        """What a user should know of the weights and scalars of N samples; empty where all is well.
+
+        Args:
+            diagnostics: Name to [N, J] or [N]; maps are not among them.
         """
         ...
 

@@ -2,62 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from msakit.core.interfaces import DiagnosedFuser
 from msakit.evaluation.ablation import Ablation, ablate
 from msakit.metrics import compute_metrics
+from msakit.runs.diagnostic_maps import Maps
+from msakit.runs.predictions import Predictions, joined
 from msakit.samples.order import sorted_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from msakit.core.interfaces import Diagnostic
+    from msakit.core.pipeline.batch import Batch
     from msakit.core.pipeline.pipeline import Pipeline, Prediction
     from msakit.core.registry.specs import DatasetSpec
     from msakit.samples.samples import Samples
 
-
-Diagnostics = dict[str, list[NDArray[Any]]]
-
 LARGEST_DIAGNOSTIC = 16  # numbers a sample, for a diagnostic that fits a table
 NUM_MAPPED_SAMPLES = 32  # samples whose larger diagnostics (attention maps) are kept
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Predictions for N samples, in the order of the rows asked for.
-
-    Attributes:
-        ids: Sample ids.
-        labels: [N] scores or class indices; NaN where a sample has none.
-        values: [N] predictions; NaN where generated text could not be read.
-        probabilities: [N, A] or None when text was generated.
-        texts: Generated texts or None.
-        diagnostics: Name to N arrays; maps of more than 16 numbers are empty past the first 32 samples.
-        seconds: Wall time.
-    """
-
-    ids: list[str]
-    labels: NDArray[np.float64]
-    values: NDArray[np.float64]
-    probabilities: NDArray[np.float64] | None
-    texts: list[str] | None
-    diagnostics: Diagnostics
-    seconds: float
-
-    def metrics(self, dataset: DatasetSpec) -> dict[str, float]:
-        """The dataset's metrics over all samples."""
-        return compute_metrics(
-            dataset.metrics,
-            self.values,
-            self.labels,
-            label_names=dataset.labels or None,
-            label_range=dataset.label_range,
-        )
 
 
 def evaluate(
@@ -69,7 +38,7 @@ def evaluate(
     generate: bool = False,
     ablations: Sequence[Ablation] = (),
     on_batch: Callable[[int], None] | None = None,
-) -> Evaluation:
+) -> tuple[Predictions, Maps]:
     """Predict the given rows; a prediction depends on nothing but its own sample.
 
     Args:
@@ -80,61 +49,97 @@ def evaluate(
         generate: Greedy generation instead of scoring every admissible answer.
         ablations: Modalities to take away.
         on_batch: Called with the number of samples done after each batch.
+
+    Returns:
+        The table, in the order of the rows; and the diagnostics too large for it, of the first 32 samples.
     """
-    started = time.perf_counter()
     was_training = pipeline.training
     pipeline.eval()
-    position = {int(row): index for index, row in enumerate(rows)}
-    parts: list[tuple[list[int], Prediction]] = []
-    maps: list[Diagnostics] = []
+    mapped = set(samples.ids(rows[:NUM_MAPPED_SAMPLES]))
+    parts: list[Predictions] = []
+    maps = Maps()
     try:
         batches = sorted_batches(rows, samples.text_lengths(rows), batch_size)
         for chosen in samples.prefetched(batches):
             batch = ablate(samples.batch(chosen), ablations, samples).to(pipeline.device)
             prediction = pipeline.predict(batch, generate=generate)
-            positions = [position[int(row)] for row in chosen]
-            maps.append(_kept_diagnostics(prediction, positions))
-            parts.append((positions, replace(prediction, diagnostics={})))
+            parts.append(tabulate(batch, prediction, pipeline, samples.dataset))
+            _keep_maps(batch, prediction, pipeline, mapped, maps)
             if on_batch:
                 on_batch(len(chosen))
     finally:
         pipeline.train(was_training)
-    ended = time.perf_counter()
-    return _in_order(parts, maps, samples.ids(rows), samples.labels(rows), ended - started)
+    table = joined(parts)
+    place = {sample: index for index, sample in enumerate(table.ids)}
+    ordered = table.reordered([place[sample] for sample in samples.ids(rows)])
+    return replace(ordered, groups=samples.groups(rows)), maps
 
 
-def _kept_diagnostics(prediction: Prediction, positions: list[int]) -> Diagnostics:
-    """A batch's diagnostics sample by sample; large ones only of the first samples, for memory's sake."""
-    return {
-        name: [
-            sample if sample.size <= LARGEST_DIAGNOSTIC or position < NUM_MAPPED_SAMPLES else sample[:0]
-            for sample, position in zip(values, positions, strict=True)
-        ]
-        for name, values in prediction.diagnostics.items()
-    }
+def tabulate(batch: Batch, found: Prediction, pipeline: Pipeline, dataset: DatasetSpec) -> Predictions:
+    """A batch's predictions as a table: its samples, what was answered, the fuser's small diagnostics."""
+    streams = {name: ~sequence.present.cpu().numpy() for name, sequence in batch.modalities.items()}
+    missing = {**streams, "text": np.array([text is None for text in batch.texts])}
+    return Predictions(
+        ids=tuple(batch.ids),
+        labels=np.full(len(batch), np.nan) if batch.labels is None else np.array(batch.labels, np.float64),
+        values=found.values,
+        label_names=tuple(dataset.labels) if dataset.task == "classification" else (),
+        answers=tuple(dataset.labels) if dataset.task == "classification" else pipeline.answers.texts,
+        probabilities=found.probabilities,
+        generated=None if found.texts is None else tuple(found.texts),
+        absent=tuple(tuple(name for name, gone in missing.items() if gone[row]) for row in range(len(batch))),
+        diagnostics={
+            name: values.astype(np.float64)
+            for name, values in found.diagnostics.items()
+            if fits_a_table(values, described_diagnostics(pipeline).get(name))
+        },
+    )
 
 
-def _in_order(
-    parts: list[tuple[list[int], Prediction]],
-    maps: list[Diagnostics],
-    ids: list[str],
-    labels: NDArray[np.float64],
-    seconds: float,
-) -> Evaluation:
-    order = np.argsort([index for indices, _ in parts for index in indices], kind="stable")
-    values = np.concatenate([part.values for _, part in parts])[order]
-    scored = [part.probabilities for _, part in parts if part.probabilities is not None]
-    texts = [text for _, part in parts for text in part.texts or ()]
-    diagnostics: Diagnostics = {}
-    for name in maps[0] if maps else ():
-        per_sample = [sample for part in maps for sample in part[name]]
-        diagnostics[name] = [per_sample[index] for index in order]
-    return Evaluation(
-        ids=ids,
-        labels=labels,
-        values=values,
-        probabilities=np.concatenate(scored)[order] if scored else None,
-        texts=[texts[index] for index in order] if texts else None,
-        diagnostics=diagnostics,
-        seconds=seconds,
+def described_diagnostics(pipeline: Pipeline) -> Mapping[str, Diagnostic]:
+    """How to read what the pipeline's fuser shows; empty where it says nothing of it."""
+    fuser = pipeline.adapter.fuser
+    return fuser.diagnostics if isinstance(fuser, DiagnosedFuser) else {}
+
+
+def fits_a_table(values: NDArray[np.generic], described: Diagnostic | None) -> bool:
+    """Whether a diagnostic [B, ...] is the same few numbers for every sample, whatever the batch."""
+    if described is None:
+        return values.ndim == 1
+    return described.kind != "map" and values[0].size <= LARGEST_DIAGNOSTIC
+
+
+def text_tokens(pipeline: Pipeline, text: str | None) -> list[str]:
+    """The utterance token by token: what the rows of a map over text stand for."""
+    (ids,) = pipeline.prompts.build([text]).text
+    return [pipeline.backbone.detokenize([token]) for token in ids]
+
+
+def _keep_maps(batch: Batch, found: Prediction, pipeline: Pipeline, wanted: set[str], kept: Maps) -> None:
+    """Add a batch's larger diagnostics to those kept, of the wanted samples, padding cut off."""
+    described = described_diagnostics(pipeline)
+    large = {n: v for n, v in found.diagnostics.items() if not fits_a_table(v, described.get(n))}
+    for row, sample in enumerate(batch.ids):
+        if large and sample in wanted:
+            kept.tokens[sample] = text_tokens(pipeline, batch.texts[row])
+            for name, values in large.items():
+                kept.arrays.setdefault(name, {})[sample] = without_padding(values[row].astype(np.float64))
+
+
+def without_padding(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A map without the rows and columns of zeros at its end."""
+    for axis in range(values.ndim):
+        used = np.flatnonzero(values.any(axis=tuple(other for other in range(values.ndim) if other != axis)))
+        values = values.take(range(int(used[-1]) + 1 if used.size else 0), axis=axis)
+    return values
+
+
+def score(found: Predictions, dataset: DatasetSpec) -> dict[str, float]:
+    """The dataset's metrics over all samples."""
+    return compute_metrics(
+        dataset.metrics,
+        found.values,
+        found.labels,
+        label_names=dataset.labels or None,
+        label_range=dataset.label_range,
     )

@@ -134,7 +134,7 @@ class Extraction:
             keys = [_key(row.clip, digests[row.clip.clip_id]) for row in rows if row.clip.clip_id in digests]
             known = store is not None and feature_set.fingerprint in store.feature_sets()
             stored = (
-                {bytes(key) for key in store.catalog(feature_set.fingerprint).keys}
+                {bytes(key) for key in store.index(feature_set.fingerprint).keys}
                 if store and known
                 else set()
             )

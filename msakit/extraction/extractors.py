@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from msakit.core.errors import ConfigError
-from msakit.core.files import problems_of
 from msakit.core.registry.registry import load_registry
 from msakit.core.registry.specs import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from msakit.core.interfaces import Extractor
     from msakit.core.registry.registry import Registry
+
+NONCOMMERCIAL = "noncommercial"
+"""Capability of a component whose licence forbids commercial use."""
 
 
 def make_extractor(registry: Registry, name: str, settings: Mapping[str, Any]) -> Extractor:
@@ -28,14 +27,15 @@ def make_extractor(registry: Registry, name: str, settings: Mapping[str, Any]) -
         ConfigError: A setting is wrong.
         MissingExtraError: What it needs is not installed.
     """
-    match = registry.component(Kind.EXTRACTOR, name)
-    config_class = registry.load_config_class(match.spec)
-    try:
-        config = config_class.model_validate({**match.settings, **settings})
-    except ValidationError as error:
-        raise ConfigError(f"extractor {match.spec.short}", problems_of(error)) from error
-    extractor: Extractor = registry.load_target(match.spec)(**dict(config))
+    choice = registry.choose(Kind.EXTRACTOR, name, settings)
+    extractor: Extractor = registry.load_target(choice.spec)(**dict(choice.settings))
     return extractor
+
+
+def licence_notices(registry: Registry, names: Iterable[str]) -> list[str]:
+    """One line for each of these extractors whose licence forbids commercial use."""
+    specs = [registry.component(Kind.EXTRACTOR, name) for name in names]
+    return [f"{spec.short}: {spec.licence}." for spec in specs if NONCOMMERCIAL in spec.capabilities]
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,14 @@ def canonical_json(value: object) -> bytes:
         StoreError: for NaN, infinities, keys that are not strings and types JSON does not have.
             A value without a canonical form must never get a random or lossy key.
     """
-    plain = _plain(value, "$")
-    return json.dumps(
-        plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    ).encode()
+    try:
+        plain = _plain(value, "$")
+        text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode()
+    except (ValueError, RecursionError) as error:  # half a character, a number of thousands of digits
+        raise StoreError(
+            f"a value has no canonical form: {error}", "Use Unicode text, and flatter or smaller values."
+        ) from error
 
 
 def _plain(value: object, path: str) -> Any:

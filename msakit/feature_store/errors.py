@@ -28,6 +28,16 @@ class StoreFormatError(StoreError):
     """A file is not what the format says: foreign, hostile, or of an unknown version."""
 
 
+class StoreVersionError(StoreFormatError):
+    """A file is of a version this release does not read; nothing is wrong with it."""
+
+
+class StoreReadError(StoreError):
+    """The machine could not read (descriptors, memory, disk); this says nothing about the bytes."""
+
+    exit_code = 1
+
+
 class StoreCorruptError(StoreError):
     """Stored bytes do not match their checksum."""
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from msakit.feature_store.disk.catalog import Catalog
-from msakit.feature_store.disk.files import read_exactly
+from msakit.feature_store.disk.sample_index import SampleIndex
 from msakit.feature_store.dtypes import (
     Array,
     bfloat16_to_float32,
@@ -28,10 +25,10 @@ from msakit.feature_store.dtypes import (
     storage_dtype,
 )
 from msakit.feature_store.errors import StoreCorruptError, StoreError, StoreFormatError
+from msakit.feature_store.regular import map_file
 from msakit.feature_store.table import FeatureColumn
 
 Verify = Literal["first", "always", "never"]
-ReadMode = Literal["mmap", "pread", "ram"]
 Int64 = npt.NDArray[np.int64]
 Rows = Sequence[int] | Int64
 
@@ -66,14 +63,12 @@ class FeatureReader:
         present: whether the row has features, bool [N].
     """
 
-    def __init__(
-        self, catalog: Catalog, column: FeatureColumn, *, verify: Verify = "first", io: ReadMode = "mmap"
-    ) -> None:
-        feature_set = self.feature_set = catalog.feature_set
+    def __init__(self, index: SampleIndex, column: FeatureColumn, *, verify: Verify = "first") -> None:
+        feature_set = self.feature_set = index.feature_set
         self.modality, self.width, self.dtype = feature_set.modality, feature_set.width, feature_set.dtype
         self.frame_shift_s = feature_set.frame_shift_s
-        self.verify, self.io = verify, io
-        rows = catalog.find(column.keys)
+        self.verify = verify
+        rows = index.find(column.keys)
         missing = np.flatnonzero(column.present & (rows < 0))
         if len(missing):
             raise StoreError(
@@ -83,12 +78,12 @@ class FeatureReader:
             )
         self.present: npt.NDArray[np.bool_] = column.present & (rows >= 0)
         rows = np.where(self.present, rows, 0)
-        place = catalog.places[self.modality]
+        place = index.places[self.modality]
         self._keys = column.keys
-        self._paths = [ref.path for ref in catalog.shards]
-        self._sizes = [ref.num_bytes for ref in catalog.shards]
-        empty = len(catalog) == 0
-        self._shard = np.zeros(len(rows), np.int32) if empty else catalog.shard[rows]
+        self._paths = [ref.path for ref in index.shards]
+        self._sizes = [ref.num_bytes for ref in index.shards]
+        empty = len(index) == 0
+        self._shard = np.zeros(len(rows), np.int32) if empty else index.shard[rows]
         self._start = np.zeros(len(rows), np.int64) if empty else place.start[rows]
         self._hashes = np.zeros(len(rows), np.uint64) if empty else place.hashes[rows]
         lengths = np.zeros(len(rows), np.int64) if empty else place.length[rows].astype(np.int64)
@@ -101,9 +96,6 @@ class FeatureReader:
         self._touched = np.zeros(len(rows), bool)
         self._maps: dict[int, mmap.mmap] = {}
         self._frames: dict[int, Array] = {}
-        self._ram: dict[int, Array] = {}
-        if io == "ram":
-            self._ram = {row: self._pread(row) for row in range(len(rows))}
 
     def __len__(self) -> int:
         """Number of table rows (N)."""
@@ -155,10 +147,6 @@ class FeatureReader:
 
     def view(self, row: int) -> Array:
         """Return the stored values of a row [T, D], read-only, unverified; bfloat16 as bit patterns."""
-        if self.io == "ram":
-            return self._ram[row]
-        if self.io == "pread":
-            return self._pread(row)
         [stored] = self._stored(np.array([row], np.int64))
         return stored
 
@@ -179,8 +167,6 @@ class FeatureReader:
         Rows never touched by this reader are asked for. Of the others one is probed: if it left the memory
         (the store is larger than it), the rest are asked for too.
         """
-        if self.io != "mmap":
-            return
         index = np.asarray(rows, np.int64)
         index = index[self.lengths[index] > 0]
         fresh = ~self._touched[index]
@@ -197,9 +183,6 @@ class FeatureReader:
 
     def _stored(self, index: Int64) -> Iterator[Array]:
         """Yield the stored values of rows; all maps are open before the first one."""
-        if self.io != "mmap":
-            yield from map(self.view, index.tolist())
-            return
         shards, firsts = self._shard[index].tolist(), self._first[index]
         for shard in {*shards} - self._frames.keys():
             self._frames[shard] = self._map_frames(shard)
@@ -239,7 +222,7 @@ class FeatureReader:
             self._all_verified = bool(self._verified.all())
 
     def _check_bounds(self) -> tuple[Int64, Int64]:
-        """Check that every sample lies inside its shard, whatever the catalog (derived data) says.
+        """Check that every sample lies inside its shard, whatever the index (derived data) says.
 
         Returns:
             The byte where the first sample of each shard begins, and for each row its first frame from there.
@@ -252,8 +235,8 @@ class FeatureReader:
         inside = (self._start > 0) & (self.lengths <= (sizes - self._start) // self._row_bytes)
         if np.any(there & ~(inside & (distance % self._row_bytes == 0))):
             raise StoreFormatError(
-                f"{self._paths[0].parent}: the catalog places samples outside their shard",
-                "Delete the catalog folder; it is rebuilt.",
+                f"{self._paths[0].parent}: the index places samples outside their shard",
+                "Delete the index folder; it is rebuilt.",
             )
         return base, distance // self._row_bytes
 
@@ -267,44 +250,11 @@ class FeatureReader:
         return np.ndarray(shape, storage_dtype(self.dtype), mapped, base)
 
     def _map(self, shard: int) -> mmap.mmap:
-        path = self._paths[shard]
-        fd = self._open(path, self._sizes[shard])
-        try:
-            mapped = mmap.mmap(fd, self._sizes[shard], prot=mmap.PROT_READ)
-        finally:
-            os.close(fd)
+        mapped = map_file(self._paths[shard], self._sizes[shard])
         # Without this the kernel reads ahead megabytes around every random sample.
         mapped.madvise(mmap.MADV_RANDOM)
         self._maps[shard] = mapped
         return mapped
-
-    def _pread(self, row: int) -> Array:
-        length = int(self.lengths[row])
-        if not length:
-            return np.zeros((0, self.width), storage_dtype(self.dtype))
-        shard = int(self._shard[row])
-        fd = self._open(self._paths[shard], self._sizes[shard])
-        try:
-            data = read_exactly(fd, length * self._row_bytes, int(self._start[row]))
-        finally:
-            os.close(fd)
-        return np.frombuffer(data, storage_dtype(self.dtype)).reshape(length, self.width)
-
-    @staticmethod
-    def _open(path: Path, num_bytes: int) -> int:
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise StoreError(
-                f"cannot open {path}: {error.strerror}",
-                "The store changed; make a new reader (store.refresh()).",
-            ) from error
-        if os.fstat(fd).st_size != num_bytes:
-            os.close(fd)
-            raise StoreFormatError(
-                f"{path} changed its size since the store was opened", "Open the store again."
-            )
-        return fd
 
     def _evicted(self, row: int) -> bool:
         shard = int(self._shard[row])
@@ -319,3 +269,20 @@ class FeatureReader:
 
 def _mincore() -> Any:
     return ctypes.CDLL(None).mincore
+
+
+def prefetched(
+    readers: Sequence[FeatureReader], batches: Iterable[Int64], lookahead: int = 4
+) -> Iterator[Int64]:
+    """Yield batches of rows while the system reads the next ones from the disk.
+
+    Costs nothing to speak of when they are in memory.
+    """
+    pending: list[Int64] = []
+    for rows in batches:
+        for reader in readers:
+            reader.prefetch(rows)
+        pending.append(rows)
+        if len(pending) > lookahead:
+            yield pending.pop(0)
+    yield from pending

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
-from msakit.feature_store.disk.catalog import Catalog, read_catalog
+from msakit.feature_store.disk.index_cache import read_sample_index
 from msakit.feature_store.disk.layout import StoreFolder
+from msakit.feature_store.disk.lease import Lease
+from msakit.feature_store.disk.sample_index import SampleIndex
 from msakit.feature_store.disk.single_file import StoreFile, write_store_file
 from msakit.feature_store.disk.tables import dataset_names, read_table, table_versions, write_table
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.featureset import FeatureSet
-from msakit.feature_store.reader import FeatureReader, ReadMode, Verify
+from msakit.feature_store.reader import FeatureReader, Verify
+from msakit.feature_store.regular import reading
 from msakit.feature_store.table import SampleTable
 from msakit.feature_store.writer import Durability, FeatureWriter, NanPolicy, WriterOptions
 
@@ -30,7 +34,7 @@ class FeatureStore:
         self.path = path
         self._file = file
         self._folder = StoreFolder(path)
-        self._catalogs: dict[str, Catalog] = dict(file.catalogs) if file else {}
+        self._indexes: dict[str, SampleIndex] = dict(file.indexes) if file else {}
 
     @classmethod
     def create(cls, path: str | PathLike[str]) -> Self:
@@ -38,12 +42,11 @@ class FeatureStore:
 
         Raises:
             StoreError: when the folder holds something else, or a store already.
+            StoreWriteError: when the system refuses.
         """
         root = Path(path)
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            what = "is a store already" if (root / "STORE.json").exists() else "exists and is not empty"
-            raise StoreError(f"{root} {what}", "Open it, or choose another folder.")
-        StoreFolder(root).create()
+        if not StoreFolder(root).create():
+            raise StoreError(f"{root} is a store already", "Open it, or choose another folder.")
         return cls(root, None)
 
     @classmethod
@@ -54,22 +57,26 @@ class FeatureStore:
             StoreError: when there is no store, or it is damaged or of an unknown version.
         """
         root = Path(path)
-        if root.is_file():
-            return cls(root, StoreFile(root))
-        if not root.exists():
+        with reading(root):
+            there, folder = root.exists(), root.is_dir()
+        if not there:
             raise StoreError(
                 f"there is no store at {root}", "Check the path, or create one with `msakit store import`."
             )
+        if not folder:
+            return cls(root, StoreFile(root))
         StoreFolder(root).check()
         return cls(root, None)
 
     @classmethod
     def open_or_create(cls, path: str | PathLike[str]) -> Self:
-        """Open a store, creating it first where there is none yet."""
+        """Open a store, creating it first where there is none yet; any number of processes may race."""
         root = Path(path)
-        if root.is_file() or (root / "STORE.json").exists():
-            return cls.open(root)
-        return cls.create(root)
+        with reading(root):
+            there = root.is_file() or StoreFolder(root).document.exists()
+        if not there:
+            StoreFolder(root).create()
+        return cls.open(root)
 
     @property
     def read_only(self) -> bool:
@@ -80,13 +87,21 @@ class FeatureStore:
         """Look again: samples sealed since, by anyone, are seen by readers made from now on."""
         if self._file is not None:
             self._file = StoreFile(self.path)
-        self._catalogs = dict(self._file.catalogs) if self._file else {}
+        self._indexes = dict(self._file.indexes) if self._file else {}
+
+    def fingerprints(self) -> list[str]:
+        """Return the fingerprints of all feature sets, whether or not they can be read."""
+        if self._file is not None:
+            return sorted(self._file.indexes)
+        return [folder.fingerprint for folder in self._folder.feature_sets()]
 
     def feature_sets(self) -> dict[str, FeatureSet]:
-        """Return fingerprint -> feature set."""
-        if self._file is not None:
-            return {name: catalog.feature_set for name, catalog in self._file.catalogs.items()}
-        return {folder.fingerprint: folder.load() for folder in self._folder.feature_sets()}
+        """Return fingerprint -> feature set.
+
+        Raises:
+            StoreError: when one of them is damaged.
+        """
+        return {fingerprint: self._load(fingerprint) for fingerprint in self.fingerprints()}
 
     def feature_set(self, name: str) -> FeatureSet:
         """Return the feature set whose fingerprint begins with `name`.
@@ -94,22 +109,26 @@ class FeatureStore:
         Raises:
             StoreError: when none does, or several do.
         """
-        found = [item for fingerprint, item in self.feature_sets().items() if fingerprint.startswith(name)]
+        found = [fingerprint for fingerprint in self.fingerprints() if fingerprint.startswith(name)]
         if len(found) == 1:
-            return found[0]
+            return self._load(found[0])
         count = "several feature sets begin" if found else "no feature set begins"
         raise StoreError(f"{self.path}: {count} with {name!r}", "List them: msakit store ls")
 
-    def catalog(self, fingerprint: str) -> Catalog:
+    def index(self, fingerprint: str) -> SampleIndex:
         """Return the snapshot of one feature set: every sample with its place."""
-        if fingerprint not in self._catalogs:
-            if self._file is not None or fingerprint not in self.feature_sets():
-                raise StoreError(
-                    f"{self.path} has no feature set {fingerprint}", "List them: msakit store ls"
-                )
+        if fingerprint not in self._indexes:
+            feature_set = self._load(fingerprint)
             folder = self._folder.feature_set(fingerprint)
-            self._catalogs[fingerprint] = read_catalog(folder, folder.load(), writable=True)
-        return self._catalogs[fingerprint]
+            self._indexes[fingerprint] = read_sample_index(folder, feature_set, writable=True)
+        return self._indexes[fingerprint]
+
+    def _load(self, fingerprint: str) -> FeatureSet:
+        if fingerprint not in self.fingerprints():
+            raise StoreError(f"{self.path} has no feature set {fingerprint}", "List them: msakit store ls")
+        if self._file is not None:
+            return self._file.indexes[fingerprint].feature_set
+        return self._folder.feature_set(fingerprint).load()
 
     def writer(
         self,
@@ -130,14 +149,29 @@ class FeatureStore:
             provenance: who extracts, with which versions.
 
         Raises:
-            StoreError: when the store is a single file.
+            StoreError: when the store is a single file, or the provenance is not a small JSON object.
         """
         self._check_writable()
         folder = self._folder.feature_set(feature_set.fingerprint)
-        folder.create(feature_set)
         if options is None:
             options = WriterOptions(nan_policy=nan_policy, durability=durability, provenance=provenance or {})
         return FeatureWriter(folder, feature_set, options)
+
+    @contextmanager
+    def hold(self, feature_sets: Iterable[FeatureSet]) -> Iterator[None]:
+        """Keep garbage collection away from feature sets until the block ends: until a table names them.
+
+        A writer does so from open to close; this is for what fills several before it writes the table.
+
+        Raises:
+            StoreError: when the store is a single file, or the system refuses.
+        """
+        self._check_writable()
+        with ExitStack() as stack:
+            for feature_set in feature_sets:
+                lease = Lease(self._folder.feature_set(feature_set.fingerprint), feature_set)
+                stack.callback(lease.release)
+            yield
 
     def datasets(self) -> list[str]:
         """Return the names of the datasets that have a sample table."""
@@ -175,7 +209,7 @@ class FeatureStore:
             StoreError: when it names a feature set the store does not have.
         """
         self._check_writable()
-        known = self.feature_sets()
+        known = self.fingerprints()
         for modality, item in table.features.items():
             if item.fingerprint not in known:
                 raise StoreError(
@@ -183,30 +217,27 @@ class FeatureStore:
                     f"which is not in {self.path}",
                     "Write the features first: store.writer(feature_set).",
                 )
-            if known[item.fingerprint].modality != modality:
+            named = self._load(item.fingerprint).modality
+            if named != modality:
                 raise StoreError(
-                    f"table {dataset!r}: column {modality!r} names a feature set of "
-                    f"{known[item.fingerprint].modality!r}",
+                    f"table {dataset!r}: column {modality!r} names a feature set of {named!r}",
                     "Name the column after the modality of its feature set.",
                 )
         return write_table(self._folder, dataset, replace(table, version=0))
 
-    def reader(
-        self, table: SampleTable, modality: str, *, verify: Verify = "first", io: ReadMode = "mmap"
-    ) -> FeatureReader:
+    def reader(self, table: SampleTable, modality: str, *, verify: Verify = "first") -> FeatureReader:
         """Return a reader of one modality for the rows of a table.
 
         Args:
             table: the sample table, or a selection of one.
             modality: which features.
             verify: check each sample's checksum the "first" time it is read, "always" or "never".
-            io: "mmap"; "pread" where mapping is unsafe (network file systems); "ram" copies everything.
 
         Raises:
             StoreError: when the table has no such modality, or names samples the store does not have.
         """
         column = table.feature(modality)
-        return FeatureReader(self.catalog(column.fingerprint), column, verify=verify, io=io)
+        return FeatureReader(self.index(column.fingerprint), column, verify=verify)
 
     def export_single_file(self, path: str | PathLike[str], datasets: Sequence[str] | None = None) -> None:
         """Write datasets (all by default) with their features into one read-only file.
@@ -216,7 +247,7 @@ class FeatureStore:
         """
         tables = {name: self.table(name) for name in (self.datasets() if datasets is None else datasets)}
         used = {item.fingerprint for table in tables.values() for item in table.features.values()}
-        write_store_file(Path(path), tables, {name: self.catalog(name) for name in sorted(used)})
+        write_store_file(Path(path), tables, {name: self.index(name) for name in sorted(used)})
 
     def _check_writable(self) -> None:
         if self._file is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -15,11 +16,14 @@ import numpy.typing as npt
 import xxhash
 
 from msakit.feature_store.canonical import canonical_json
-from msakit.feature_store.disk.catalog import Catalog, read_catalog
+from msakit.feature_store.disk.adoption import Recovery, adopt_orphans
 from msakit.feature_store.disk.files import Buffer, remove_dead_temporaries, translated_errors
+from msakit.feature_store.disk.index_cache import read_sample_index
 from msakit.feature_store.disk.journal import Journal, Locking
 from msakit.feature_store.disk.layout import FeatureSetFolder
-from msakit.feature_store.disk.seal import Recovery, adopt_orphans, seal_journal
+from msakit.feature_store.disk.lease import Lease
+from msakit.feature_store.disk.sample_index import SampleIndex
+from msakit.feature_store.disk.seal import seal_journal
 from msakit.feature_store.dtypes import Array, count_nonfinite, encode, zero_nonfinite
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.featureset import FeatureSet
@@ -29,6 +33,7 @@ NanPolicy = Literal["error", "keep", "zero"]
 Durability = Literal["os", "1s", "each"]
 
 MAX_META_BYTES = 1 << 20
+MAX_PROVENANCE_BYTES = 1 << 20
 STALE_TEMPORARY_S = 3600.0
 
 
@@ -47,7 +52,8 @@ class WriterOptions:
             then loses what it had not sealed.
         locking: "flock", or "none" where the file system has no locks (a journal's owner is then known
             by its process).
-        provenance: who extracts, with which versions, on which device; stored in every shard.
+        provenance: who extracts, with which versions, on which device: a JSON object of at most 1 MiB, stored
+            in every shard.
     """
 
     nan_policy: NanPolicy = "error"
@@ -63,8 +69,15 @@ class FeatureWriter:
     """Appends samples of one feature set. One per process and thread; any number beside each other."""
 
     def __init__(self, folder: FeatureSetFolder, feature_set: FeatureSet, options: WriterOptions) -> None:
+        """Take a lease, seal what dead writers left, and see what is stored.
+
+        Raises:
+            StoreError: when the provenance is not JSON or too large, or the system refuses.
+        """
         self.feature_set = feature_set
         self.options = options
+        # Before anything is acknowledged: what sealing would refuse later must never be accepted.
+        self._provenance = check_provenance(options.provenance)
         self._folder = folder
         self._wal_dir = options.wal_dir / folder.fingerprint if options.wal_dir else folder.wal
         self._pid = os.getpid()
@@ -73,14 +86,19 @@ class FeatureWriter:
         self._pending = 0
         self._last_sync_s = time.monotonic()
         self._closed = False
-        with translated_errors(folder.path):
-            self._wal_dir.mkdir(parents=True, exist_ok=True)
-            for place in {folder.tmp, self._wal_dir}:
-                remove_dead_temporaries(place, STALE_TEMPORARY_S, time.time())
+        self._lease = Lease(folder, feature_set)
+        try:
+            with translated_errors(folder.path):
+                self._wal_dir.mkdir(parents=True, exist_ok=True)
+                for place in {folder.tmp, self._wal_dir}:
+                    remove_dead_temporaries(place, STALE_TEMPORARY_S, time.time())
             self.recovery: Recovery = adopt_orphans(
                 folder, feature_set, wal_dir=self._wal_dir, locking=options.locking
             )
-        self._catalog: Catalog = read_catalog(folder, feature_set, writable=True)
+            self._index: SampleIndex = read_sample_index(folder, feature_set, writable=True)
+        except BaseException:
+            self._lease.release()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -158,7 +176,10 @@ class FeatureWriter:
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
-        self._seal()
+        try:
+            self._seal()
+        finally:
+            self._lease.release()
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -170,11 +191,9 @@ class FeatureWriter:
         if key in self._own:
             return self._own[key]
         row = (
-            int(self._catalog.find(np.frombuffer(key, np.uint8).reshape(1, -1))[0])
-            if len(self._catalog)
-            else -1
+            int(self._index.find(np.frombuffer(key, np.uint8).reshape(1, -1))[0]) if len(self._index) else -1
         )
-        return int(self._catalog.places[self.feature_set.modality].hashes[row]) if row >= 0 else None
+        return int(self._index.places[self.feature_set.modality].hashes[row]) if row >= 0 else None
 
     def _arrays(
         self,
@@ -236,7 +255,7 @@ class FeatureWriter:
                     self._wal_dir,
                     self.feature_set.fingerprint,
                     locking=self.options.locking,
-                    provenance=self.options.provenance,
+                    provenance=self._provenance,
                 )
             self._journal.append(header, payload)
             self._pending += 1
@@ -262,3 +281,19 @@ class FeatureWriter:
         finally:
             # Held across a failed seal, the lock would keep the next writer from adopting the journal.
             journal.close()
+
+
+def check_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provenance as it will read back.
+
+    Raises:
+        StoreError: when it is not a JSON object, or larger than is kept with every shard.
+    """
+    document = canonical_json(provenance)
+    if len(document) > MAX_PROVENANCE_BYTES:
+        raise StoreError(
+            f"the provenance has {len(document):,} bytes, more than {MAX_PROVENANCE_BYTES:,}",
+            "Keep long listings in a file, and its name or hash in the provenance.",
+        )
+    plain: dict[str, Any] = json.loads(document)
+    return plain

@@ -18,18 +18,10 @@ from numpy.typing import NDArray
 from msakit.core.errors import DataError, InputError
 from msakit.core.registry.specs import PublishedResult
 from msakit.metrics import Metric, family_metrics, find_metric, validation_metric
+from msakit.metrics.estimate import Estimate
 from msakit.runs.results import RunGroup
 
 NUM_RESAMPLES = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A metric over seeds: its mean, its sample standard deviation (None for one seed), each value."""
-
-    mean: float
-    sd: float | None
-    values: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +95,7 @@ class _Aligned:
         return float(np.mean([metric.function(seed[chosen], labels) for seed in self.predictions]))
 
     def estimate(self, metric: Metric) -> Estimate:
-        values = tuple(metric.function(seed, self.labels) for seed in self.predictions)
-        sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        return Estimate(float(np.mean(values)), sd, values)
+        return Estimate.over(metric.function(seed, self.labels) for seed in self.predictions)
 
 
 def compare_groups(
@@ -144,8 +134,8 @@ def compare_groups(
             name=name,
             kind="run",
             estimates={metric.name: side.estimate(metric) for metric in shown},
-            seeds=tuple(run.seed for run in side.group.runs),
-            num_trainable=side.group.runs[0].record.get("parameters", {}).get("trainable"),
+            seeds=tuple(run.record.seed for run in side.group.runs),
+            num_trainable=_num_trainable(side.group),
         )
         for name, side in zip(distinct_names(groups), aligned, strict=True)
     ]
@@ -207,16 +197,21 @@ def distinct_names(groups: Sequence[RunGroup]) -> list[str]:
     raise InputError("The same run is given twice.")
 
 
+def _num_trainable(group: RunGroup) -> int | None:
+    parameters = group.runs[0].record.parameters
+    return parameters.trainable if parameters else None
+
+
 def _common_dataset(groups: Sequence[RunGroup]) -> tuple[str, str]:
     if not groups:
         raise InputError("There is nothing to compare.", hint="Give the folder of at least one run.")
     first = groups[0].runs[0]
-    for group in groups:
-        for run in group.runs:
-            if (run.dataset, run.family) != (first.dataset, first.family):
-                msg = f"{run.path} is a run on {run.dataset}, {first.path} one on {first.dataset}."
-                raise InputError(msg, hint="Compare runs on one dataset at a time.")
-    return first.dataset, first.family
+    for run in (run for group in groups for run in group.runs):
+        theirs, ours = run.record, first.record
+        if (theirs.dataset, theirs.family) != (ours.dataset, ours.family):
+            msg = f"{run.path} is a run on {theirs.dataset}, {first.path} one on {ours.dataset}."
+            raise InputError(msg, hint="Compare runs on one dataset at a time.")
+    return first.record.dataset, first.record.family
 
 
 def _align(groups: Sequence[RunGroup], split: str) -> list[_Aligned]:
@@ -275,9 +270,7 @@ def _baseline_rows(group: RunGroup, split: str, shown: Sequence[Metric]) -> list
             name=f"{name} of the training labels",
             kind="baseline",
             estimates={
-                metric.name: Estimate(values[metric.name], None, (values[metric.name],))
-                for metric in shown
-                if metric.name in values
+                metric.name: Estimate.over([values[metric.name]]) for metric in shown if metric.name in values
             },
         )
         for name, values in group.runs[0].baselines(split).items()
@@ -289,7 +282,7 @@ def _published_row(result: PublishedResult, shown: Sequence[Metric]) -> Row:
     return Row(
         name=f"{result.system} ({result.backbone})" if result.backbone else result.system,
         kind="published",
-        estimates={key: Estimate(value, None, (value,)) for key, value in values.items()},
+        estimates={key: Estimate.over([value]) for key, value in values.items()},
         source=result.source,
         confidence=result.confidence,
         note=result.note,

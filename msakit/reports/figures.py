@@ -304,10 +304,9 @@ def sample_maps(
 
 
 def attention_maps(name: str, maps: Mapping[str, Floats], limit: int = 3) -> list[Figure]:
-    """Heat maps [L, T] of the first samples that have one, without the zeros that are padding."""
+    """Heat maps [L, T] of the first samples that have one."""
     figures = []
-    for sample, padded in [(name, values) for name, values in maps.items() if values.ndim == 2][:limit]:
-        values = padded[: _num_used(padded, axis=1), : _num_used(padded, axis=0)]
+    for sample, values in [(name, values) for name, values in maps.items() if values.ndim == 2][:limit]:
 
         def paint(axes: Axes, values: Floats = values) -> None:
             _paint_map(axes, values)
@@ -325,9 +324,3 @@ def _paint_map(
     image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest", extent=extent)
     axes.grid(visible=False)
     axes.figure.colorbar(image, ax=axes, label=label)
-
-
-def _num_used(values: Floats, *, axis: int) -> int:
-    """Rows (or columns) up to the last that is not all zero; one at least."""
-    used = np.flatnonzero(np.any(values != 0, axis=axis))
-    return int(used[-1]) + 1 if used.size else 1

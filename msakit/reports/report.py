@@ -22,7 +22,8 @@ from msakit.reports import figures
 from msakit.reports.figures import Figure
 from msakit.runs.diagnostic_maps import read_maps
 from msakit.runs.folder import write_atomically
-from msakit.runs.results import Predictions, RunResult, load_run
+from msakit.runs.predictions import Predictions
+from msakit.runs.results import RunResult, read_run
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _NUM_WORST = 12
@@ -55,7 +56,7 @@ def write_report(run_dir: Path, output: Path, *, split: str | None = None) -> Pa
         import jinja2
     except ModuleNotFoundError as error:
         raise MissingExtraError("The report", "jinja2", "report") from error
-    run = load_run(run_dir)
+    run = read_run(run_dir)
     chosen = split or _default_split(run)
     content = _content(run, run.predictions(chosen), chosen)
     environment = jinja2.Environment(
@@ -81,15 +82,15 @@ def _image(svg: str) -> str:
 
 
 def _content(run: RunResult, found: Predictions, split: str) -> dict[str, Any]:
-    metrics = family_metrics(run.family)
+    metrics = family_metrics(run.record.family)
     return {
         "name": run.name,
-        "dataset": run.dataset,
+        "dataset": run.record.dataset,
         "split": split,
         "num_samples": len(found),
         "tiles": _tiles(run, split),
-        "warnings": [str(warning) for warning in run.record.get("warnings", [])],
-        "tables": [_metric_table(run, metrics, split), *_ablation_tables(run, metrics)],
+        "warnings": [str(warning) for warning in run.record.warnings],
+        "tables": [_metric_table(run, metrics, split), *_condition_tables(run, metrics)],
         "training": _training_figures(run),
         "predictions": [*_class_figures(run, found), *_score_figures(run, found)],
         "worst": _worst_table(run, found),
@@ -102,7 +103,7 @@ def _content(run: RunResult, found: Predictions, split: str) -> dict[str, Any]:
 
 def _tiles(run: RunResult, split: str) -> list[tuple[str, str, str]]:
     """Heading, value and small print of the numbers to see first."""
-    metric = validation_metric(run.family)
+    metric = validation_metric(run.record.family)
     value = run.metrics(split)[metric.name]
     baselines = {name: values.get(metric.name, np.nan) for name, values in run.baselines(split).items()}
     best = min if metric.higher_is_better is False else max
@@ -111,13 +112,12 @@ def _tiles(run: RunResult, split: str) -> list[tuple[str, str, str]]:
         name = best(baselines, key=lambda key: baselines[key])
         note = f"always the {name} of the training labels: {_with_unit(metric, baselines[name])}"
     tiles = [(f"{metric.title}, {split}", _with_unit(metric, value), note)]
-    parameters, timing = run.record.get("parameters", {}), run.record.get("timing", {})
-    if "trainable" in parameters:
-        share = f"{parameters['trainable'] / parameters['total']:.3%} of {parameters['total']:,}"
-        tiles.append(("trainable parameters", f"{parameters['trainable']:,}", share))
-    if timing.get("train_s") is not None:
-        speed = timing.get("samples_per_s")
-        tiles.append(("training", _duration(timing["train_s"]), f"{speed:.1f} samples/s" if speed else ""))
+    if parameters := run.record.parameters:
+        share = f"{parameters.trainable / parameters.total:.3%} of {parameters.total:,}"
+        tiles.append(("trainable parameters", f"{parameters.trainable:,}", share))
+    if (timing := run.record.timing) and timing.train_s is not None:
+        speed = f"{timing.samples_per_s:.1f} samples/s" if timing.samples_per_s else ""
+        tiles.append(("training", _duration(timing.train_s), speed))
     return tiles
 
 
@@ -133,16 +133,22 @@ def _duration(seconds: float) -> str:
 
 
 def _metric_table(run: RunResult, metrics: Sequence[Metric], split: str) -> Table:
-    recorded = run.record.get("splits", {})
-    columns = {name: recorded[name] for name in sorted(recorded, key=lambda name: name == split)}
+    recorded = sorted(run.record.splits, key=lambda name: name == split)
+    columns = {name: run.record.defined(name) for name in recorded}
     columns[split] = run.metrics(split)
     baselines = {f"{name} baseline ({split})": values for name, values in run.baselines(split).items()}
     return _metrics_by_column("Metrics", metrics, columns | baselines, explained=True)
 
 
-def _ablation_tables(run: RunResult, metrics: Sequence[Metric]) -> list[Table]:
-    columns = run.ablations
-    return [_metrics_by_column("With modalities taken away", metrics, columns)] if columns else []
+def _condition_tables(run: RunResult, metrics: Sequence[Metric]) -> list[Table]:
+    """Results without a modality, with other decoding, on another store."""
+    columns = {
+        f"{split} {found.record.condition.title if found.record.condition else found.name}": values
+        for found in run.evaluations
+        for split in found.record.splits
+        for values in (found.record.defined(split),)
+    }
+    return [_metrics_by_column("Under other conditions", metrics, columns)] if columns else []
 
 
 def _metrics_by_column(
@@ -165,7 +171,7 @@ def _metrics_by_column(
 
 
 def _training_figures(run: RunResult) -> list[Figure]:
-    metric = validation_metric(run.family)
+    metric = validation_metric(run.record.family)
     steps = [entry for entry in run.history if entry.get("split") == "train" and _is_number(entry, "loss")]
     epochs = [
         entry for entry in run.history if entry.get("split") == "valid" and _is_number(entry, metric.name)
@@ -177,7 +183,7 @@ def _training_figures(run: RunResult) -> list[Figure]:
         )
     if epochs:
         numbers, values = [e["epoch"] for e in epochs], [e[metric.name] for e in epochs]
-        best = run.record.get("training", {}).get("best_epoch")
+        best = run.record.training.best_epoch if run.record.training else None
         drawn.append(figures.validation_curve(numbers, values, metric.title, best))
     return drawn
 
@@ -188,8 +194,8 @@ def _is_number(entry: Mapping[str, Any], key: str) -> bool:
 
 def _class_figures(run: RunResult, found: Predictions) -> list[Figure]:
     """Confusion, F1 by class and calibration of a classification."""
-    names = run.label_names
-    if run.family != "erc" or names is None:
+    names = run.record.label_names
+    if run.record.family != "erc" or not names:
         return []
     values = run.metrics_of(found)
     drawn = [
@@ -198,30 +204,28 @@ def _class_figures(run: RunResult, found: Predictions) -> list[Figure]:
             names, [values[f"f1:{name}"] for name in names], [values[f"support:{name}"] for name in names]
         ),
     ]
-    if found.probabilities:
-        table = np.stack([*found.probabilities.values()], axis=1)
+    if (table := found.probabilities) is not None:
         drawn.append(figures.reliability(table.max(1), table.argmax(1) == found.labels))
     return drawn
 
 
 def _score_figures(run: RunResult, found: Predictions) -> list[Figure]:
     """Scatter, error by label and calibration of a regression."""
-    if run.family == "erc" or np.isnan(found.values).all():
+    if run.record.family == "erc" or np.isnan(found.values).all():
         return []
     drawn = [figures.label_scatter(found.labels, found.values)]
     if np.ptp(found.labels) > 0:
         drawn.append(figures.error_by_label(found.labels, found.values))
-    if len(found.probabilities) > 1:
-        table = np.stack([*found.probabilities.values()], axis=1)
-        answers = np.array([float(text) for text in found.probabilities])
-        drawn.append(figures.coverage(found.labels, table, answers))
+    if found.probabilities is not None and len(found.answers) > 1:
+        answers = np.array([float(text) for text in found.answers])
+        drawn.append(figures.coverage(found.labels, found.probabilities, answers))
     return drawn
 
 
 def _worst_table(run: RunResult, found: Predictions) -> Table:
     """The samples to look at first: largest errors, or the surest of the wrong answers."""
-    names = run.label_names if run.family == "erc" else None
-    sure = np.stack([*found.probabilities.values()], 1).max(1) if names and found.probabilities else None
+    names = run.record.label_names or None
+    sure = found.probabilities.max(1) if names and found.probabilities is not None else None
     missing = np.isnan(found.values)
     errors = np.where(missing, np.inf, np.abs(found.values - found.labels))
     order = np.argsort(-(errors if names is None else _certainty(errors, sure)), kind="stable")
@@ -254,7 +258,7 @@ def _diagnostic_figures(run: RunResult, found: Predictions, split: str) -> list[
     ]
     path = run.path / f"diagnostics.{split}.npz"
     if path.is_file():
-        for name, maps in read_maps(path).items():
+        for name, maps in read_maps(path).arrays.items():
             drawn += figures.attention_maps(name, maps)
     return drawn
 
@@ -262,11 +266,11 @@ def _diagnostic_figures(run: RunResult, found: Predictions, split: str) -> list[
 def _facts(run: RunResult) -> list[tuple[str, str]]:
     """What the run is made of, in the order of the pipeline."""
     pipeline, provenance = run.pipeline, run.provenance
-    rows: list[tuple[str, Any]] = [("dataset", run.dataset), ("seed", run.seed)]
+    rows: list[tuple[str, Any]] = [("dataset", run.record.dataset), ("seed", run.record.seed)]
     rows += [(f"encoder ({name})", _named(choice)) for name, choice in pipeline.get("encoders", {}).items()]
     rows += [(key, _named(pipeline.get(key))) for key in ("fuser", "injector", "backbone")]
-    training = run.record.get("training", {})
-    rows += [("training ended", training.get("stopped")), ("epochs", training.get("epochs"))]
+    if training := run.record.training:
+        rows += [("training ended", training.stopped), ("epochs", training.epochs)]
     rows += [("command", _joined(provenance.get("command"))), ("made", provenance.get("created"))]
     rows += [("hardware", (provenance.get("hardware") or {}).get("processor"))]
     rows += [("commit", (provenance.get("git") or {}).get("commit"))]

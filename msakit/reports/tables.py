@@ -15,7 +15,8 @@ from dataclasses import asdict
 from typing import Any
 
 from msakit.metrics import Metric
-from msakit.reports.comparison import Comparison, Difference, Estimate, Row
+from msakit.metrics.estimate import Estimate
+from msakit.reports.comparison import Comparison, Difference, Row
 
 _LATEX = str.maketrans(
     {

@@ -5,6 +5,7 @@ adapter/            adapter.safetensors and adapter.json; lora/ in peft's own fo
 history.jsonl       one line a step and a validation
 metrics.json        metrics of every evaluated split, baselines, parameters, timing
 predictions.*.csv   every sample's label, prediction, probabilities, diagnostics
+evaluations/        results under other conditions, each a folder of the same files
 provenance.json     versions, seed, data hashes, hardware, git state
 checkpoint.pt       where to resume from
 """
@@ -18,12 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError
-from msakit.core.files import dump_yaml, to_json
+from msakit.core.files import dump_yaml, read_json, to_json
+from msakit.runs.adapter_file import feature_widths
+from msakit.runs.record import RECORD_FILE, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from msakit.core.pipeline.pipeline import Pipeline
+    from msakit.runs.record import RunRecord
 
 ADAPTER_FORMAT = "msakit.adapter"
 ADAPTER_VERSION = "1"
@@ -117,13 +121,16 @@ class Run:
     def read_json(self, name: str) -> dict[str, Any]:
         """Read a JSON file of the run; empty where there is none."""
         path = self.folder / name
-        if not path.is_file():
-            return {}
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path} is damaged: {error}") from error
-        return content
+        return read_json(path) if path.is_file() else {}
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write metrics.json."""
+        self.write_json(RECORD_FILE, record.model_dump(mode="json"))
+
+    def read_record(self) -> RunRecord | None:
+        """What metrics.json says; None before the first evaluation."""
+        path = self.folder / RECORD_FILE
+        return read_record(path) if path.is_file() else None
 
     def append_history(self, record: dict[str, Any]) -> None:
         """Add one line to the history."""
@@ -160,16 +167,7 @@ class Run:
 
     def widths(self) -> dict[str, int]:
         """Modality to the feature width (D) the adapter was trained on, read from its feature scaling."""
-        from safetensors import SafetensorError, safe_open
-
-        prefix, suffix = "scalers.", ".mean"
-        try:
-            with safe_open(self.adapter_file, framework="np") as file:
-                names = [name for name in file.keys() if name.startswith(prefix) and name.endswith(suffix)]  # noqa: SIM118
-                shapes = {name: file.get_slice(name).get_shape() for name in names}
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{self.adapter_file} is damaged: {error}") from error
-        return {name.removeprefix(prefix).removesuffix(suffix): shape[0] for name, shape in shapes.items()}
+        return feature_widths(self.adapter_file)
 
     def load_adapter(self, pipeline: Pipeline) -> None:
         """Put the trained tensors into a pipeline.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from msakit.runs.git_state import git_state
 
 PACKAGES = ("msakit", "torch", "transformers", "peft", "accelerate", "numpy", "h5py")
 
@@ -29,7 +31,7 @@ def collect(*, seed: int, data: dict[str, Any], command: list[str] | None = None
         "data": data,
         "versions": {"python": platform.python_version(), **_package_versions()},
         "hardware": hardware(),
-        "git": _git_state(Path.cwd()),
+        "git": git_state(Path.cwd()),
     }
 
 
@@ -46,6 +48,12 @@ def hardware() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "accelerators": devices,
     }
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _processor_name() -> str:
@@ -65,16 +73,3 @@ def _package_versions() -> dict[str, str | None]:
         except PackageNotFoundError:
             versions[package] = None
     return versions
-
-
-def _git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit and whether files differ from it, or None outside a git checkout."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None

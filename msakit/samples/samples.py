@@ -13,8 +13,8 @@ from msakit.core.pipeline.batch import Batch
 from msakit.core.pipeline.prompt import Turn
 from msakit.core.tensors import Sequence
 from msakit.feature_store import FeatureStore
-from msakit.feature_store.batches import prefetched
 from msakit.feature_store.collate import read_tensors
+from msakit.feature_store.reader import prefetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -203,6 +203,19 @@ class Samples:
         """Every sample's text as the prompt has it: None where texts are left out."""
         return list(self.table.text) if self._with_text else [None]
 
+    def groups(self, rows: NDArray[np.int64]) -> dict[str, tuple[str, ...]]:
+        """Dialogue, video and speaker of each sample, "" where unknown; those the table knows."""
+        columns = {
+            "dialogue": self.table.dialogue,
+            "video": tuple(map(str, self.table.extra.get("video", ()))),
+            "speaker": self.table.speaker,
+        }
+        return {
+            name: tuple(column[row] for row in rows.tolist())
+            for name, column in columns.items()
+            if any(column)
+        }
+
     def text_lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Length of each sample's text in characters, for batching."""
         return np.array([len(self.table.text[row]) for row in rows], np.int64)
@@ -241,8 +254,7 @@ class Samples:
         )
 
     def _features_of(self, name: str, rows: NDArray[np.int64]) -> Sequence:
-        stored = read_tensors(self._readers[name], rows)
-        values, lengths = stored.values, stored.lengths
+        values, lengths = read_tensors(self._readers[name], rows)
         if (limit := self._features.max_frames) is not None:
             values, lengths = values[:, :limit].contiguous(), lengths.clamp(max=limit)
         finite = values.isfinite()

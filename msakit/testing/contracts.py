@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from msakit.core.interfaces import DiagnosedFuser
 from msakit.core.tensors import Encoded, Fused
 from msakit.testing.batches import Batch, as_encoded, drop, random_batch, shorten
 from msakit.testing.component import ComponentContract, Outputs, assert_finite
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
+
+    from msakit.core.interfaces import Diagnostic
 
 
 class EncoderContract(ComponentContract):
@@ -127,16 +130,28 @@ class FuserContract(ComponentContract):
         return [{"tokens": tokens} for tokens in self.fuse(component, batch).tokens]
 
     def test_gives_what_it_declares(self) -> None:
-        """As many tokens of as much width as it says; diagnostics by sample, detached and finite."""
+        """As many tokens of as much width as it says; diagnostics as described, detached and finite."""
         component = self.build()
         fused = self.fuse(component, self.batch())
         assert fused.tokens.shape == (4, component.num_tokens, component.output_size)
+        described = component.diagnostics if isinstance(component, DiagnosedFuser) else {}
+        assert fused.diagnostics.keys() <= described.keys(), "say in `diagnostics` how to read each of them"
         for name, tensor in fused.diagnostics.items():
             assert tensor.shape[0] == 4, name
             assert not tensor.requires_grad, name
             assert tensor.isfinite().all(), name
+            _assert_described(name, tensor, described[name])
         if fused.auxiliary_loss is not None:
             assert fused.auxiliary_loss.shape == ()
+
+    def test_diagnoses_what_it_shows(self) -> None:
+        """The check a fuser brings along takes its own weights and scalars, and answers in sentences."""
+        component = self.build()
+        if isinstance(component, DiagnosedFuser):
+            shown = self.fuse(component, self.batch()).diagnostics
+            kinds = component.diagnostics
+            findings = component.diagnose({name: v for name, v in shown.items() if kinds[name].kind != "map"})
+            assert all(isinstance(finding, str) and finding for finding in findings)
 
     def test_absence_in_one_sample_is_seen_by_no_other(self) -> None:
         """Text or a modality left out of one sample: its output stays finite, the others the same."""
@@ -161,6 +176,20 @@ class FuserContract(ComponentContract):
                 for name, gradient in self.gradients(component, case).items():
                     assert gradient is None or gradient.isfinite().all(), name
             self.assert_same(self.outputs(component, empty), self.outputs(component, absent))
+
+
+def _assert_described(name: str, values: Tensor, described: Diagnostic) -> None:
+    """[4, ...] of the shape its description promises."""
+    if described.kind == "map":
+        assert values.ndim == 3, name
+        assert len(described.entries) == 2, name
+        return
+    assert values.ndim <= 2, name
+    if described.entries:
+        assert values.shape[1:] == (len(described.entries),), name
+    if described.kind == "weights":
+        assert (values >= 0).all(), name
+        assert torch.allclose(values.float().sum(dim=-1), torch.ones(4), atol=1e-3), name
 
 
 class InjectorContract(ComponentContract):

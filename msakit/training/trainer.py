@@ -14,7 +14,7 @@ from accelerate.utils import set_seed
 from torch.optim.lr_scheduler import LambdaLR
 
 from msakit.core.errors import DataError, MsakitError
-from msakit.evaluation.evaluate import evaluate
+from msakit.evaluation.evaluate import evaluate, score
 from msakit.samples.order import shuffled_batches
 from msakit.training.schedule import cosine_with_warmup
 
@@ -208,9 +208,10 @@ class Trainer:
 
     def _validate(self) -> None:
         started = time.perf_counter()
-        result = evaluate(self.pipeline, self.samples, self._valid_rows, self.settings.evaluation_batch_size)
+        size = self.settings.evaluation_batch_size
+        predictions, _ = evaluate(self.pipeline, self.samples, self._valid_rows, size)
         self.progress.seconds += time.perf_counter() - started
-        metrics = result.metrics(self.samples.dataset)
+        metrics = score(predictions, self.samples.dataset)
         if self.metric.name not in metrics:
             msg = f"The validation split gives no {self.metric.name}."
             raise DataError(msg)

@@ -1,33 +1,56 @@
-"""Evaluate a loaded run: predictions to disk first, metrics second."""
+"""Evaluate a loaded run: predictions to disk first, metrics second; an official result is never replaced."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from msakit.evaluation.evaluate import evaluate
+from msakit.core.files import read_yaml
+from msakit.core.interfaces import DiagnosedFuser
+from msakit.evaluation.evaluate import described_diagnostics, evaluate, score
 from msakit.metrics import baseline_metrics
-from msakit.runs.predictions import write_large_diagnostics, write_predictions
+from msakit.runs.diagnostic_maps import write_maps
+from msakit.runs.folder import Run, write_atomically
+from msakit.runs.predictions import to_csv
+from msakit.runs.provenance import file_digest
+from msakit.runs.record import Condition, RunRecord, Truncation
+from msakit.runs.results import EVALUATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
+    from msakit.core.pipeline.pipeline import Pipeline
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.evaluation.ablation import Ablation
-    from msakit.evaluation.evaluate import Evaluation
+    from msakit.runs.predictions import Predictions
     from msakit.samples.samples import Samples
     from msakit.workflows.load import TrainedRun
+
+REPEATED = "repeated"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an evaluation found: metrics of each split, and what the fuser complains of."""
+    """What an evaluation found.
 
-    splits: dict[str, dict[str, float]]
-    warnings: list[str]
+    Attributes:
+        condition: What was other than in the run's own evaluation, in words; "" for nothing.
+        splits: Split to metrics.
+        warnings: What the fuser complains of, and texts that were cut.
+        folders: Split to the folder its files are in.
+        differences: Split to what a repetition gave other than recorded: metric to (recorded, now).
+    """
+
+    condition: str
+    splits: dict[str, dict[str, float]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    folders: dict[str, Path] = field(default_factory=dict)
+    differences: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
 
 def evaluate_run(
@@ -36,93 +59,167 @@ def evaluate_run(
     splits: Iterable[str],
     *,
     ablations: Sequence[Ablation] = (),
+    store: Path | None = None,
     facts: dict[str, Any] | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Report:
-    """Evaluate splits: predictions to disk first, metrics second.
+    """Evaluate splits.
 
-    Without ablations the metrics are merged into the run's metrics.json; with them, into
-    ablations.json under a name such as "test without audio (absent)".
+    The run's own metrics.json and predictions take in a split that is not there yet. Anything else
+    gets a folder below `evaluations`, named by what differs: decoding, store, modalities taken away;
+    "repeated" where nothing does.
+
+    Args:
+        trained: The run.
+        samples: Where the samples come from.
+        splits: Which splits.
+        ablations: Modalities to take away.
+        store: The store of the samples, where it is not the run's own.
+        facts: Fields of the record that training knows; these make the result the official one.
+        on_batch: Called with the number of samples done after each batch.
     """
-    run, resolved = trained.run, trained.resolved
+    run = trained.run
     samples.check_widths(run.widths())
-    suffix = "".join(f" without {a.modality} ({a.how})" for a in ablations)
-    results, warnings = {}, []
+    condition = _condition(trained, ablations, store)
+    recorded = run.read_record()
+    report = Report(condition.title)
     for split in splits:
-        outcome = _predict_split(trained, samples, split, ablations, on_batch)
-        name = f"{split}{suffix}"
-        predictions = run.folder / f"predictions.{_slug(name)}.csv"
-        write_predictions(predictions, outcome, trained.pipeline.answers, resolved.dataset)
-        write_large_diagnostics(run.folder / f"diagnostics.{_slug(name)}.npz", outcome)
-        results[name] = {
-            **outcome.metrics(resolved.dataset),
-            "samples_per_s": len(outcome.ids) / outcome.seconds,
-        }
-        warnings += [f"{name}: {complaint}" for complaint in _diagnose(trained, outcome)]
-    file = "ablations.json" if ablations else "metrics.json"
-    content = {**_header(resolved), **run.read_json(file), **(facts or {})}
-    content["splits"] = {**content.get("splits", {}), **results}
-    content["warnings"] = [
-        w for w in content.get("warnings", []) if w.partition(":")[0] not in results
-    ] + warnings
-    if not ablations:
-        content["baselines"] = {**content.get("baselines", {}), **_baselines(samples, splits, resolved)}
-    run.write_json(file, content)
-    return Report(results, warnings)
+        is_new = facts is not None or recorded is None or split not in recorded.splits
+        name = slug(condition.title) or ("" if is_new else REPEATED)
+        place = Run(run.folder / EVALUATIONS / name if name else run.folder)
+        place.folder.mkdir(parents=True, exist_ok=True)
+        record = _evaluate_split(trained, samples, split, ablations, place, on_batch)
+        if name:
+            record = record.model_copy(update={"condition": condition})
+        merged = _merged(place.read_record(), record, facts or {})
+        place.write_record(merged)
+        report.splits[split] = record.defined(split)
+        report.warnings.extend(record.warnings)
+        report.folders[split] = place.folder
+        if name == REPEATED and recorded is not None:
+            report.differences[split] = _differences(recorded.defined(split), record.defined(split))
+    return report
 
 
-def _diagnose(trained: TrainedRun, outcome: Evaluation) -> list[str]:
-    """What the fuser has to say about its own diagnostics over a whole split (a collapsed gate, say)."""
-    diagnose = getattr(trained.pipeline.adapter.fuser, "diagnose", None)
-    if diagnose is None:
-        return []
-    even = {n: v for n, v in outcome.diagnostics.items() if len({sample.shape for sample in v}) == 1}
-    complaints: list[str] = diagnose({n: torch.from_numpy(np.stack(samples)) for n, samples in even.items()})
-    return complaints
+def _condition(trained: TrainedRun, ablations: Sequence[Ablation], store: Path | None) -> Condition:
+    """What differs from the conditions the run was trained under."""
+    decode = trained.resolved.config.answers.decode
+    own = read_yaml(trained.run.pipeline_file).get("answers", {}).get("decode", decode)
+    data = trained.run.read_json("provenance.json").get("data", {})
+    is_other = store is not None and str(store.resolve()) != data.get("store")
+    return Condition(
+        decode=decode if decode != own else None,
+        store=str(store) if is_other else None,
+        without=tuple(f"{a.modality} ({a.how})" for a in ablations),
+    )
 
 
-def _predict_split(
+def _evaluate_split(
     trained: TrainedRun,
     samples: Samples,
     split: str,
     ablations: Sequence[Ablation],
+    place: Run,
     on_batch: Callable[[int], None] | None,
-) -> Evaluation:
-    config = trained.resolved.config
-    return evaluate(
-        trained.pipeline,
+) -> RunRecord:
+    """Predict a split, write what was predicted, and say what it comes to."""
+    resolved, pipeline = trained.resolved, trained.pipeline
+    rows = samples.rows(split)
+    started = time.perf_counter()
+    predictions, maps = evaluate(
+        pipeline,
         samples,
-        samples.rows(split),
-        config.training.evaluation_batch_size,
-        generate=config.answers.decode == "generate",
+        rows,
+        resolved.config.training.evaluation_batch_size,
+        generate=resolved.config.answers.decode == "generate",
         ablations=ablations,
         on_batch=on_batch,
     )
+    seconds = time.perf_counter() - started
+    table = place.folder / f"predictions.{split}.csv"
+    write_atomically(table, lambda path: path.write_text(to_csv(predictions), encoding="utf-8", newline=""))
+    if maps.arrays:
+        write_atomically(place.folder / f"diagnostics.{split}.npz", lambda path: write_maps(path, maps))
+    return _header(resolved).model_copy(
+        update={
+            "splits": {split: score(predictions, resolved.dataset)},
+            "samples_per_s": {split: len(rows) / seconds},
+            "baselines": _baselines(samples, split, resolved),
+            "diagnostics": dict(described_diagnostics(pipeline)),
+            "digests": {table.name: file_digest(table), **adapter_digests(trained.run)},
+            "truncation": _truncation(pipeline),
+            "warnings": tuple(_complaints(pipeline, predictions, split)),
+        }
+    )
 
 
-def _slug(name: str) -> str:
-    return name.replace(" ", "-").replace("(", "").replace(")", "")
+def adapter_digests(run: Run) -> dict[str, str]:
+    """SHA-256 of each file of the trained tensors, by its path in the run."""
+    files = sorted(path for path in run.adapter_folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(run.folder)): file_digest(path) for path in files}
 
 
-def _header(resolved: ResolvedPipeline) -> dict[str, Any]:
-    dataset = resolved.dataset
-    return {
-        "seed": resolved.config.training.seed,
-        "dataset": dataset.name,
-        "task": dataset.task,
-        "family": dataset.metrics,
-        "label_names": list(dataset.labels),
-        "label_range": list(dataset.label_range) if dataset.label_range else None,
-    }
-
-
-def _baselines(samples: Samples, splits: Iterable[str], resolved: ResolvedPipeline) -> dict[str, Any]:
-    dataset = resolved.dataset
-    train = samples.labels(samples.rows("train"))
-    names = dataset.labels or None
-    return {
-        split: baseline_metrics(
-            dataset.metrics, train, samples.labels(samples.rows(split)), label_names=names
+def _complaints(pipeline: Pipeline, found: Predictions, split: str) -> list[str]:
+    """What the fuser says of its own diagnostics over a split (a collapsed gate), and of cut texts."""
+    fuser = pipeline.adapter.fuser
+    findings: list[str] = []
+    if isinstance(fuser, DiagnosedFuser) and fuser.diagnostics.keys() & found.diagnostics.keys():
+        findings = fuser.diagnose({n: torch.from_numpy(values) for n, values in found.diagnostics.items()})
+    truncation = _truncation(pipeline)
+    if truncation.cut:
+        findings.append(
+            f"{truncation.cut} of {truncation.texts} utterances ({truncation.share:.1%}) were cut to "
+            f"{truncation.limit} tokens; raise prompt.max_text_tokens to keep them whole"
         )
-        for split in splits
+    return [f"{split}: {finding}" for finding in findings]
+
+
+def _truncation(pipeline: Pipeline) -> Truncation:
+    prompts = pipeline.prompts
+    return Truncation(texts=prompts.num_texts, cut=prompts.num_truncated, limit=prompts.max_text_tokens)
+
+
+def _header(resolved: ResolvedPipeline) -> RunRecord:
+    dataset = resolved.dataset
+    return RunRecord(
+        dataset=dataset.name,
+        family=dataset.metrics,
+        task=dataset.task,
+        seed=resolved.config.training.seed,
+        label_names=tuple(dataset.labels),
+        label_range=dataset.label_range,
+    )
+
+
+def _baselines(samples: Samples, split: str, resolved: ResolvedPipeline) -> dict[str, Any]:
+    """What constant answers get, learnt from the training split; nothing where the store has none."""
+    dataset = resolved.dataset
+    if "train" not in samples.table.split:
+        return {}
+    train, labels = samples.labels(samples.rows("train")), samples.labels(samples.rows(split))
+    return {split: baseline_metrics(dataset.metrics, train, labels, label_names=dataset.labels or None)}
+
+
+def _merged(recorded: RunRecord | None, record: RunRecord, facts: dict[str, Any]) -> RunRecord:
+    """A record with the splits of a newer one put in."""
+    if recorded is None:
+        return record.model_copy(update=facts)
+    kept = tuple(w for w in recorded.warnings if w.partition(":")[0] not in record.splits)
+    changes: dict[str, Any] = {
+        name: {**getattr(recorded, name), **getattr(record, name)}
+        for name in ("splits", "samples_per_s", "baselines", "diagnostics", "digests")
     }
+    return recorded.model_copy(update={**changes, "warnings": kept + record.warnings, **facts})
+
+
+def _differences(recorded: dict[str, float], now: dict[str, float]) -> dict[str, tuple[float, float]]:
+    return {
+        name: (value, now[name])
+        for name, value in recorded.items()
+        if name in now and not np.isclose(value, now[name], rtol=0, atol=1e-9, equal_nan=True)
+    }
+
+
+def slug(title: str) -> str:
+    """A condition as a folder name: "without audio (absent), decode generate" to letters and dashes."""
+    return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in title).split())

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 from msakit.core.errors import InputError
 from msakit.core.files import read_yaml
-from msakit.core.pipeline.builder import build_pipeline
-from msakit.core.pipeline.config import override, parse_pipeline
+from msakit.core.pipeline.builder import build_adapter, build_pipeline, load_backbone
+from msakit.core.pipeline.config import parse_pipeline
+from msakit.core.pipeline.overrides import override
 from msakit.core.pipeline.resolution import resolve
+from msakit.runs.adapter_file import check_shapes
 from msakit.runs.folder import Run
 from msakit.samples.samples import Samples
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from msakit.core.interfaces import Backbone
     from msakit.core.pipeline.pipeline import Pipeline
     from msakit.core.pipeline.resolution import ResolvedPipeline
@@ -39,10 +43,22 @@ def load_run(folder: Path, registry: Registry, *, backbone: Backbone | None = No
     run = Run.open(folder)
     config = parse_pipeline(read_yaml(run.pipeline_file), str(run.pipeline_file))
     resolved = resolve(config, registry, source=str(run.pipeline_file))
-    pipeline = build_pipeline(resolved, registry, widths=run.widths(), backbone=backbone)
+    backbone = backbone or load_backbone(resolved, registry)
+    widths = run.widths()
+    _check_shapes(run, resolved, registry, widths, backbone.hidden_size)
+    pipeline = build_pipeline(resolved, registry, widths=widths, backbone=backbone)
     run.load_adapter(pipeline)
     pipeline.eval()
     return TrainedRun(run, resolved, pipeline)
+
+
+def _check_shapes(
+    run: Run, resolved: ResolvedPipeline, registry: Registry, widths: Mapping[str, int], hidden_size: int
+) -> None:
+    """Compare file and pipeline before memory is taken for what a run from elsewhere describes."""
+    adapter = build_adapter(resolved, registry, widths=widths, hidden_size=hidden_size, device="meta")
+    expected = {name: tuple(tensor.shape) for name, tensor in adapter.state_dict().items()}
+    check_shapes(run.adapter_file, expected, run.pipeline_file)
 
 
 def with_decoding(trained: TrainedRun, decode: str | None) -> TrainedRun:

@@ -7,7 +7,6 @@ on the test split) or a `grid` (settings to choose from, which only ever sees th
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
-from msakit.core.pipeline.config import merge, override, parse_pipeline
+from msakit.core.pipeline.config import parse_pipeline
+from msakit.core.pipeline.overrides import merge, override
 from msakit.core.pipeline.resolution import resolve
+from msakit.metrics.estimate import Estimate
 from msakit.runs.folder import Run
+from msakit.runs.record import Timing
 from msakit.workflows.train import TrainingPlan, train_run
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.core.registry.registry import Registry
+    from msakit.runs.record import Metrics, RunRecord
     from msakit.training.trainer import Observer
 
 Overrides = dict[str, Any]
@@ -78,15 +81,6 @@ class Cell:
         return (self.folder / "metrics.json").is_file()
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A system's metric over seeds: mean, standard deviation (n-1; None for one seed), each value."""
-
-    mean: float
-    deviation: float | None
-    values: tuple[float, ...]
-
-
 @dataclass(frozen=True)
 class Study:
     """Systems x seeds, each a run directory below one folder.
@@ -133,9 +127,9 @@ class Study:
         for cell in self.cells(registry):
             if cell.is_finished:
                 continue
-            adaptable = cell.resolved.backbone.as_yaml() | {"name": cell.resolved.backbone_spec.name}
-            if str(adaptable) != key or adaptable.get("adaptation") != "frozen":
-                backbone, key = None, str(adaptable)
+            settings = str(cell.resolved.backbone.as_yaml() | {"name": cell.resolved.backbone_spec.name})
+            if settings != key or not cell.resolved.backbone_is_frozen:
+                backbone, key = None, settings
             started = (cell.folder / "pipeline.yaml").exists()
             plan = TrainingPlan(
                 cell.resolved, self.store, cell.folder, resume=started, evaluate_on=tuple(self.config.splits)
@@ -143,31 +137,34 @@ class Study:
             trained = train_run(plan, registry, observers=observers(cell), backbone=backbone)
             backbone = trained.pipeline.backbone
 
-    def results(self, split: str) -> dict[str, dict[str, Summary]]:
-        """System to metric to its summary over the finished seeds."""
+    def results(self, split: str) -> dict[str, dict[str, Estimate]]:
+        """System to metric to its estimate over the finished seeds."""
         values: dict[str, dict[str, list[float]]] = {}
         for system, _, folder in self.places():
-            metrics = Run(folder).read_json("metrics.json")
-            facts = {
-                "trainable": metrics.get("parameters", {}).get("trainable"),
-                "train_s": metrics.get("timing", {}).get("train_s"),
-                "train_samples_per_s": metrics.get("timing", {}).get("samples_per_s"),
-            }
-            for name, value in {**metrics.get("splits", {}).get(split, {}), **facts}.items():
-                if value is not None:
-                    values.setdefault(system, {}).setdefault(name, []).append(float(value))
+            if record := Run(folder).read_record():
+                for name, value in _numbers(record, split).items():
+                    values.setdefault(system, {}).setdefault(name, []).append(value)
         return {
-            system: {name: summarise(numbers) for name, numbers in metrics.items()}
+            system: {name: Estimate.over(numbers) for name, numbers in metrics.items()}
             for system, metrics in values.items()
         }
 
-    def baselines(self, split: str) -> dict[str, dict[str, float | None]]:
+    def baselines(self, split: str) -> dict[str, Metrics]:
         """What always answering the training mean or median (or class) would get, from any finished run."""
-        for _, _, folder in self.places():
-            if metrics := Run(folder).read_json("metrics.json"):
-                found: dict[str, dict[str, float | None]] = metrics.get("baselines", {}).get(split, {})
-                return found
-        return {}
+        records = (Run(folder).read_record() for _, _, folder in self.places())
+        return next((record.baselines.get(split, {}) for record in records if record), {})
+
+
+def _numbers(record: RunRecord, split: str) -> dict[str, float]:
+    """What a run came to on a split, size and speed included; what is undefined is left out."""
+    timing = record.timing or Timing()
+    found = {
+        **record.splits.get(split, {}),
+        "trainable": record.parameters.trainable if record.parameters else None,
+        "train_s": timing.train_s,
+        "train_samples_per_s": timing.samples_per_s,
+    }
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def read_study(path: Path, store: Path, folder: Path) -> Study:
@@ -191,12 +188,6 @@ def apply(pipeline: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
     for key, value in settings.items():
         content = override(content, [(key, value)])
     return content
-
-
-def summarise(values: list[float]) -> Summary:
-    """Mean and standard deviation (n-1) of a metric over seeds."""
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return Summary(statistics.fmean(values), deviation, tuple(values))
 
 
 def slug(name: str) -> str:

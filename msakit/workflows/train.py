@@ -16,6 +16,7 @@ from msakit.core.pipeline.loss import LossWeighting, balanced_weights, named_wei
 from msakit.metrics import validation_metric
 from msakit.runs import provenance
 from msakit.runs.folder import Run
+from msakit.runs.record import Outcome, Parameters, Timing
 from msakit.samples.samples import Samples
 from msakit.training.trainer import Progress, Trainer
 from msakit.workflows.evaluate import evaluate_run
@@ -78,21 +79,30 @@ def train_run(
     progress = _train(plan, pipeline, samples, run, observers)
     run.load_adapter(pipeline)
     trained = TrainedRun(run, resolved, pipeline)
-    facts = {
-        "timing": {
-            "train_s": progress.seconds,
-            "samples_per_s": progress.samples / progress.seconds if progress.samples else None,
-        },
-        "training": {
-            "best_epoch": progress.best_epoch,
-            "epochs": progress.epoch,
-            "stopped": progress.stopped,
-        },
-        "parameters": _count(pipeline, resolved, registry),
-    }
-    evaluate_run(trained, samples, plan.evaluate_on, facts=facts)
-    registry.manager.notify("msakit_run_finished", record=run.read_json("metrics.json"))
+    evaluate_run(trained, samples, plan.evaluate_on, facts=_facts(progress, trained, registry))
+    _tell_plugins(run, registry)
     return trained
+
+
+def _tell_plugins(run: Run, registry: Registry) -> None:
+    """Hand the finished run to trackers; what fails in them becomes a warning of the run."""
+    record = run.read_record()
+    if record is None:
+        return
+    content = record.model_dump(mode="json")
+    if failures := registry.manager.notify("msakit_run_finished", record=content):
+        warnings = tuple(dict.fromkeys((*record.warnings, *failures)))
+        run.write_record(record.model_copy(update={"warnings": warnings}))
+
+
+def _facts(progress: Progress, trained: TrainedRun, registry: Registry) -> dict[str, Any]:
+    """What training knows of the run's record."""
+    speed = progress.samples / progress.seconds if progress.samples else None
+    return {
+        "timing": Timing(train_s=progress.seconds, samples_per_s=speed),
+        "training": Outcome(best_epoch=progress.best_epoch, epochs=progress.epoch, stopped=progress.stopped),
+        "parameters": _count(trained.pipeline, trained.resolved, registry),
+    }
 
 
 def _train(
@@ -141,10 +151,10 @@ def _weighting(samples: Samples, resolved: ResolvedPipeline) -> LossWeighting:
     return LossWeighting(named_weights(weights, classes) if weights else None, training.focal_gamma)
 
 
-def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -> dict[str, int]:
+def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -> Parameters:
     trainable = sum(p.numel() for p in pipeline.trainable_parameters().values())
     facts = measure_backbone(resolved, registry)
-    return {"trainable": trainable, "total": facts.num_parameters + trainable}
+    return Parameters(trainable=trainable, total=facts.num_parameters + trainable)
 
 
 def _identify(plan: TrainingPlan, samples: Samples) -> dict[str, Any]:

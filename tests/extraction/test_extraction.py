@@ -29,6 +29,7 @@ class Loudness:
     """Loudness and peak of every tenth of a second; notes each clip it is asked for."""
 
     name, version, modality, width, frame_shift_s, deterministic = "loudness", 3, "audio", 2, 0.1, True
+    start_s = 0.0
 
     def __init__(self, log: Path | None = None, *, delay_s: float = 0.0) -> None:
         self._log, self._delay_s = log, delay_s
@@ -113,8 +114,8 @@ def names(log: Path) -> list[str]:
 
 
 def contents(store: FeatureStore) -> list[Path]:
-    """Every file but the catalogs, which any reader may renew."""
-    return sorted(path for path in store.path.rglob("*") if "catalog" not in path.parts)
+    """Every file but the indexes, which any reader may renew."""
+    return sorted(path for path in store.path.rglob("*") if "index" not in path.parts)
 
 
 def test_features_and_table_hold_what_was_given(tmp_path, store):

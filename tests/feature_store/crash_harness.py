@@ -101,13 +101,13 @@ def examine(store: Path, folder: Path, tally: Tally) -> None:
     with opened.writer(FEATURE_SET, OPTIONS):
         pass
     opened.refresh()
-    catalog = opened.catalog(FEATURE_SET.fingerprint)
+    index = opened.index(FEATURE_SET.fingerprint)
     names = [name for path in sorted(folder.glob("acknowledged.*")) for name in read_acknowledged(path)]
     tally.acknowledged += len(names) - tally.examined.get(store, 0)
     tally.examined[store] = len(names)
-    tally.num_duplicates = max(tally.num_duplicates, catalog.num_duplicates)
+    tally.num_duplicates = max(tally.num_duplicates, index.num_duplicates)
     keys = np.frombuffer(b"".join(map(key_of, names)), np.uint8).reshape(-1, 16)
-    for name, row in zip(names, catalog.find(keys).tolist(), strict=True):
+    for name, row in zip(names, index.find(keys).tolist(), strict=True):
         if row < 0:
             tally.lost.append(name)
     known = {key_of(name): name for name in names}
@@ -120,8 +120,8 @@ def compare_all(store: FeatureStore, known: dict[bytes, str]) -> list[str]:
 
     from msakit.feature_store.disk.rows import RowSource
 
-    catalog = store.catalog(FEATURE_SET.fingerprint)
-    rows = RowSource(catalog).rows_of(catalog.keys)
+    index = store.index(FEATURE_SET.fingerprint)
+    rows = RowSource(index).rows_of(index.keys)
     wrong = []
     metas, values = rows.fields["meta"].buffers, rows.fields["audio"].buffers
     for key, meta, stored in zip(rows.keys, metas, values, strict=True):

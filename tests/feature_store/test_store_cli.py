@@ -68,7 +68,7 @@ def test_unknown_names_are_bad_input(store: FeatureStore) -> None:
 
 def test_validate_exits_by_what_it_finds(store: FeatureStore) -> None:
     assert run_json("validate", store.path, "--deep")["damaged"] is False
-    [shard] = [ref.path for ref in store.catalog(AUDIO.fingerprint).shards]
+    [shard] = [ref.path for ref in store.index(AUDIO.fingerprint).shards]
     os.truncate(shard, 5000)
     content = run_json("validate", store.path, exit_code=1)
     assert [item["code"] for item in content["findings"]] == ["shard", "join"]
@@ -80,7 +80,7 @@ def test_validate_exits_by_what_it_finds(store: FeatureStore) -> None:
 
 def test_merge_and_select_make_readable_stores(store: FeatureStore, tmp_path: Path) -> None:
     copied = run_json("merge", tmp_path / "all", store.path)
-    assert copied["samples"] == {name: len(store.catalog(name)) for name in store.feature_sets()}
+    assert copied["samples"] == {name: len(store.index(name)) for name in store.feature_sets()}
     selection = ("select", tmp_path / "all", tmp_path / "part", "--dataset", "demo", "--split", "test")
     result = run(*selection, "--dry-run")
     assert "3 of 12" in result.stderr
@@ -94,7 +94,11 @@ def test_merge_and_select_make_readable_stores(store: FeatureStore, tmp_path: Pa
 
 
 def test_deleting_commands_do_nothing_on_a_dry_run(store: FeatureStore) -> None:
-    before = {path: path.stat().st_mtime_ns for path in store.path.rglob("*") if path.suffix != ".npz"}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in store.path.rglob("*")
+        if path.suffix not in (".idx", ".json")
+    }
     for command in (
         ["rm", store.path, "demo"],
         ["rm", store.path, "demo", "--modality", "vision"],
@@ -103,13 +107,17 @@ def test_deleting_commands_do_nothing_on_a_dry_run(store: FeatureStore) -> None:
     ):
         result = run(*command, "--dry-run")
         assert result.exit_code == 0, result.output
-    after = {path: path.stat().st_mtime_ns for path in store.path.rglob("*") if path.suffix != ".npz"}
+    after = {
+        path: path.stat().st_mtime_ns
+        for path in store.path.rglob("*")
+        if path.suffix not in (".idx", ".json")
+    }
     assert {path for path in before if path.is_file()} == {path for path in after if path.is_file()}
 
 
 def test_rm_and_gc_free_space(store: FeatureStore) -> None:
     assert run("rm", store.path, "demo", "--modality", "vision").exit_code == 0
-    freed = run_json("gc", store.path, "--unreferenced")
+    freed = run_json("gc", store.path, "--unreferenced", "--grace-min", "0")
     assert any(VISION.fingerprint in path for path in freed["paths"])
     assert list(FeatureStore.open(store.path).feature_sets()) == [AUDIO.fingerprint]
     assert run("rm", store.path, "demo").exit_code == 0

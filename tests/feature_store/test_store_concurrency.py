@@ -10,10 +10,13 @@ import pytest
 import torch
 from feature_store import crash_harness as harness
 from feature_store.known_stores import AUDIO, NAMES, key_of, values_of
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from msakit.feature_store import FeatureReader, FeatureStore, Sample, SampleTable
-from msakit.feature_store.collate import TensorBatch, read_tensors
+from msakit.feature_store.collate import read_tensors
+
+Tensors = tuple[Tensor, Tensor]
 
 
 def wait_for(pids: list[int]) -> list[int]:
@@ -28,7 +31,7 @@ def test_writers_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     tally = harness.Tally()
     harness.examine(place, tmp_path, tally)
     assert (tally.lost, tally.wrong, tally.num_duplicates) == ([], [], 0)
-    assert len(FeatureStore.open(place).catalog(harness.FEATURE_SET.fingerprint)) == 240
+    assert len(FeatureStore.open(place).index(harness.FEATURE_SET.fingerprint)) == 240
 
 
 def test_writers_of_the_same_samples_agree(tmp_path: Path) -> None:
@@ -36,9 +39,9 @@ def test_writers_of_the_same_samples_agree(tmp_path: Path) -> None:
     FeatureStore.create(place)
     pids = [harness.fork_worker(place, tmp_path / f"acknowledged.{n}", "same", 50) for n in range(3)]
     assert wait_for(pids) == [0, 0, 0]
-    catalog = FeatureStore.open(place).catalog(harness.FEATURE_SET.fingerprint)
-    assert len(catalog) == 50
-    assert catalog.conflicts == ()
+    index = FeatureStore.open(place).index(harness.FEATURE_SET.fingerprint)
+    assert len(index) == 50
+    assert index.conflicts == ()
 
 
 def test_different_values_under_one_key_are_reported(tmp_path: Path) -> None:
@@ -46,9 +49,9 @@ def test_different_values_under_one_key_are_reported(tmp_path: Path) -> None:
     with store.writer(AUDIO) as one, store.writer(AUDIO) as other:
         one.put(key_of("a"), values_of("a", 6))
         other.put(key_of("a"), values_of("b", 6))
-    catalog = store.catalog(AUDIO.fingerprint)
-    assert catalog.num_duplicates == 1
-    assert catalog.conflicts == (key_of("a"),)
+    index = store.index(AUDIO.fingerprint)
+    assert index.num_duplicates == 1
+    assert index.conflicts == (key_of("a"),)
 
 
 def test_the_choice_between_duplicates_does_not_depend_on_the_cache(tmp_path: Path) -> None:
@@ -56,13 +59,13 @@ def test_the_choice_between_duplicates_does_not_depend_on_the_cache(tmp_path: Pa
     with store.writer(AUDIO) as one, store.writer(AUDIO) as other:
         one.put(key_of("a"), values_of("a", 6))
         one.flush(seal=True)
-        FeatureStore.open(store.path).catalog(AUDIO.fingerprint)  # caches the first shard alone
+        FeatureStore.open(store.path).index(AUDIO.fingerprint)  # caches the first shard alone
         other.put(key_of("a"), values_of("b", 6))
-    incremental = FeatureStore.open(store.path).catalog(AUDIO.fingerprint)
-    for path in (store.path / "fs" / AUDIO.fingerprint / "catalog").iterdir():
+    incremental = FeatureStore.open(store.path).index(AUDIO.fingerprint)
+    for path in (store.path / "fs" / AUDIO.fingerprint / "index").iterdir():
         path.unlink()
-    fresh = FeatureStore.open(store.path).catalog(AUDIO.fingerprint)
-    chosen = [catalog.shards[catalog.shard[0]].path for catalog in (incremental, fresh)]
+    fresh = FeatureStore.open(store.path).index(AUDIO.fingerprint)
+    chosen = [index.shards[index.shard[0]].path for index in (incremental, fresh)]
     assert chosen[0] == chosen[1] == min(ref.path for ref in fresh.shards)
 
 
@@ -74,11 +77,11 @@ def test_readers_follow_a_living_writer(tmp_path: Path) -> None:
     while os.waitpid(pid, os.WNOHANG)[0] == 0:
         reader.refresh()
         if harness.FEATURE_SET.fingerprint in reader.feature_sets():
-            seen.append(len(reader.catalog(harness.FEATURE_SET.fingerprint)))
+            seen.append(len(reader.index(harness.FEATURE_SET.fingerprint)))
             assert harness.compare_all(reader, {}) == []
     assert seen == sorted(seen)
     reader.refresh()
-    assert len(reader.catalog(harness.FEATURE_SET.fingerprint)) == 400
+    assert len(reader.index(harness.FEATURE_SET.fingerprint)) == 400
 
 
 def test_tables_written_at_once_get_different_versions(store: FeatureStore) -> None:
@@ -95,7 +98,7 @@ def test_tables_written_at_once_get_different_versions(store: FeatureStore) -> N
     assert store.table("demo", 7).id == store.table("demo").id
 
 
-class Batches(Dataset[TensorBatch]):
+class Batches(Dataset[Tensors]):
     """Whole batches of a reader, as a loader with workers should get them."""
 
     def __init__(self, reader: FeatureReader, size: int) -> None:
@@ -104,11 +107,11 @@ class Batches(Dataset[TensorBatch]):
     def __len__(self) -> int:
         return len(self.reader) // self.size
 
-    def __getitem__(self, index: int) -> TensorBatch:
+    def __getitem__(self, index: int) -> Tensors:
         return read_tensors(self.reader, range(index * self.size, (index + 1) * self.size))
 
 
-def first(items: list[TensorBatch]) -> TensorBatch:
+def first(items: list[Tensors]) -> Tensors:
     return items[0]
 
 
@@ -120,12 +123,13 @@ def test_loader_workers_read_the_same(store: FeatureStore, method: str) -> None:
         Batches(reader, 4), batch_size=1, num_workers=2, collate_fn=first, multiprocessing_context=method
     )
     batches = list(loader)
-    assert torch.equal(batches[0].values, torch.from_numpy(expected))
-    assert torch.cat([batch.lengths for batch in batches]).tolist() == [len(values_of(n, 6)) for n in NAMES]
+    assert torch.equal(batches[0][0], torch.from_numpy(expected))
+    assert torch.cat([lengths for _, lengths in batches]).tolist() == [len(values_of(n, 6)) for n in NAMES]
 
 
 def test_an_open_reader_outlives_compaction_and_garbage_collection(store: FeatureStore) -> None:
-    from msakit.feature_store.upkeep.maintenance import collect_garbage, compact, find_garbage
+    from msakit.feature_store.upkeep.garbage import collect_garbage, find_garbage
+    from msakit.feature_store.upkeep.maintenance import compact
 
     with store.writer(AUDIO) as writer:
         writer.put(key_of("late"), values_of("late", 6))

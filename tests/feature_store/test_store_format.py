@@ -77,7 +77,7 @@ def test_archived_stores_read_as_they_were_written(tmp_path: Path, version: str,
             assert batch.present[row] == there
             assert batch.lengths[row] == len(expected)
             np.testing.assert_array_equal(batch.values[row, : len(expected)], expected)
-    rows = RowSource(store.catalog(make.SETS["words"].fingerprint)).rows_of(table.features["words"].keys)
+    rows = RowSource(store.index(make.SETS["words"].fingerprint)).rows_of(table.features["words"].keys)
     for row, buffer in enumerate(rows.fields["intervals"].buffers):
         np.testing.assert_array_equal(np.frombuffer(buffer).reshape(-1, 2), make.intervals_of(row))
     assert json.loads(bytes(rows.fields["meta"].buffers[2])) == {"number": 2, "who": "archive"}
@@ -89,10 +89,10 @@ def test_archived_journals_are_adopted(tmp_path: Path, version: str) -> None:
     shutil.copytree(ARCHIVE / version / "store", tmp_path / "store")
     store = FeatureStore.open(tmp_path / "store")
     audio = make.SETS["audio"]
-    recovery = recover(store, foreign_older_than_s=-1e9)[audio.fingerprint]
+    recovery = recover(store, foreign_older_than_s=0.0)[audio.fingerprint]
     assert recovery.num_samples == 1
     key = np.frombuffer(make.key_of(100), np.uint8).reshape(1, 16)
-    stored = RowSource(store.catalog(audio.fingerprint)).rows_of(key).fields["audio"].buffers[0]
+    stored = RowSource(store.index(audio.fingerprint)).rows_of(key).fields["audio"].buffers[0]
     np.testing.assert_array_equal(np.frombuffer(stored, "<f4").reshape(-1, 3), make.values_of("audio", 100))
 
 
@@ -102,7 +102,7 @@ def test_the_current_release_writes_the_archived_files_again(tmp_path: Path) -> 
     old, new = (FeatureStore.open(path / "single.h5") for path in (ARCHIVE / "v1.0", tmp_path))
     assert list(old.feature_sets()) == list(new.feature_sets())
     for fingerprint in old.feature_sets():
-        one, other = old.catalog(fingerprint), new.catalog(fingerprint)
+        one, other = old.index(fingerprint), new.index(fingerprint)
         np.testing.assert_array_equal(one.keys, other.keys)
         for name in one.places:
             np.testing.assert_array_equal(one.places[name].hashes, other.places[name].hashes)

@@ -23,9 +23,10 @@ FIELD = f"feature_sets/{AUDIO.fingerprint}/fields/audio"
 
 
 def seal(path: Path) -> None:
-    """Append a valid trailer that covers no structure at all."""
+    """Append a valid trailer that covers the whole file."""
+    trailer = pack_trailer([(0, path.read_bytes())])
     with path.open("ab") as file:
-        file.write(pack_trailer([]))
+        file.write(trailer)
 
 
 def soft_link(file: h5py.File, folder: Path) -> None:
@@ -131,7 +132,7 @@ def reordered_index(file: h5py.File, folder: Path) -> None:
 
 
 def many_members(file: h5py.File, folder: Path) -> None:
-    for number in range(5000):
+    for number in range(70_000):
         file["tables"].create_group(f"t{number}")
 
 
@@ -276,15 +277,15 @@ def test_a_newer_store_folder_is_refused(store: FeatureStore) -> None:
         FeatureStore.open(store.path)
 
 
-def test_a_catalog_pointing_outside_its_shard_is_refused(store: FeatureStore) -> None:
+def test_an_index_pointing_outside_its_shard_is_refused(store: FeatureStore) -> None:
     from dataclasses import replace
 
-    from msakit.feature_store.disk.catalog import Places
+    from msakit.feature_store.disk.sample_index import Places
 
-    catalog = store.catalog(AUDIO.fingerprint)
-    place = catalog.places["audio"]
+    index = store.index(AUDIO.fingerprint)
+    place = index.places["audio"]
     for start, length in ((1 << 40, 1), (-4096, 1), (4096, 1 << 30)):
         places = Places(np.full_like(place.start, start), np.full_like(place.length, length), place.hashes)
-        store._catalogs[AUDIO.fingerprint] = replace(catalog, places=catalog.places | {"audio": places})
+        store._indexes[AUDIO.fingerprint] = replace(index, places=index.places | {"audio": places})
         with pytest.raises(StoreFormatError, match="outside their shard"):
             store.reader(store.table("demo"), "audio")

@@ -130,7 +130,10 @@ def test_garbage_in_the_journal_folder_is_put_aside(tmp_path: Path) -> None:
     (path.parent / f"{HEX}.wal").write_bytes(b"not a journal")
     (path.parent / f"{HEX[::-1]}.wal").touch()
     with store.writer(AUDIO) as writer:
-        assert sorted(writer.recovery.quarantined) == sorted([f"{HEX}.wal", f"{HEX[::-1]}.wal"])
+        assert sorted(Path(name).name for name in writer.recovery.quarantined) == [
+            f"{HEX}.wal",
+            f"{HEX[::-1]}.wal",
+        ]
         assert key_of("a") in writer
 
 
@@ -141,7 +144,7 @@ def test_a_journal_of_another_feature_set_is_not_sealed_here(tmp_path: Path) -> 
     target = other / "wal" / path.name
     target.write_bytes(path.read_bytes())
     with store.writer(AUDIO.__class__("audio", "b@1", 6)) as writer:
-        assert writer.recovery.quarantined == [path.name]
+        assert writer.recovery.quarantined == [str(other / "quarantine" / path.name)]
 
 
 def test_a_foreign_journal_waits_for_the_user(tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ def test_a_foreign_journal_waits_for_the_user(tmp_path: Path) -> None:
     assert recover(store, foreign_older_than_s=600)[AUDIO.fingerprint].foreign == [path.name]
     os.utime(path, (0, 0))
     assert recover(store, foreign_older_than_s=600)[AUDIO.fingerprint].sealed == [path.name]
-    assert len(store.catalog(AUDIO.fingerprint)) == 1
+    assert len(store.index(AUDIO.fingerprint)) == 1
 
 
 def test_without_locks_the_owners_process_decides(tmp_path: Path) -> None:
@@ -195,7 +198,7 @@ def test_journals_kept_elsewhere_are_put_aside_there(tmp_path: Path) -> None:
     being_made = local / f"{HEX}.somehost.1.wal"
     being_made.write_bytes(b"a writer is about to rename this")
     with store.writer(AUDIO, WriterOptions(wal_dir=tmp_path / "local")) as writer:
-        assert writer.recovery.quarantined == [f"{HEX}.wal"]
+        assert writer.recovery.quarantined == [str(local / "quarantine" / f"{HEX}.wal")]
     assert [path.name for path in (local / "quarantine").iterdir()] == [f"{HEX}.wal"]
     assert being_made.exists()
 
@@ -210,8 +213,8 @@ def test_a_crash_between_commit_and_removal_doubles_nothing(tmp_path: Path) -> N
     with store.writer(AUDIO):
         pass
     store.refresh()
-    catalog = store.catalog(AUDIO.fingerprint)
-    assert (len(catalog), catalog.num_duplicates, len(catalog.shards)) == (2, 0, 1)
+    index = store.index(AUDIO.fingerprint)
+    assert (len(index), index.num_duplicates, len(index.shards)) == (2, 0, 1)
     assert not path.exists()
 
 
@@ -248,5 +251,5 @@ def test_an_inherited_writer_refuses_to_write(tmp_path: Path) -> None:
         assert b"another process" in os.read(read_end, 200)
         assert writer.put(key_of("b"), values_of("b", 6)) is True
     store.refresh()
-    assert len(store.catalog(AUDIO.fingerprint)) == 2
-    np.testing.assert_array_equal(store.catalog(AUDIO.fingerprint).find(np.zeros((1, 16), np.uint8)), [-1])
+    assert len(store.index(AUDIO.fingerprint)) == 2
+    np.testing.assert_array_equal(store.index(AUDIO.fingerprint).find(np.zeros((1, 16), np.uint8)), [-1])

@@ -11,20 +11,15 @@ from feature_store.known_stores import AUDIO, NAMES, VISION, fill, key_of, value
 
 from msakit.feature_store import FeatureStore, StoreError, WriterOptions
 from msakit.feature_store.upkeep.copying import copy_selection, merge_stores
-from msakit.feature_store.upkeep.maintenance import (
-    collect_garbage,
-    compact,
-    find_garbage,
-    remove_dataset,
-    remove_modality,
-)
+from msakit.feature_store.upkeep.garbage import collect_garbage, find_garbage
+from msakit.feature_store.upkeep.maintenance import compact, remove_dataset, remove_modality
 from msakit.feature_store.upkeep.selection import matching_rows
 from msakit.feature_store.upkeep.validation import validate_store
 
 
 def files(root: Path) -> dict[str, bytes]:
-    """Content of every file but the catalogs, which reading may write."""
-    found = [path for path in sorted(root.rglob("*")) if path.is_file() and path.suffix != ".npz"]
+    """Content of every file but the indexes, which reading may write."""
+    found = [path for path in sorted(root.rglob("*")) if path.is_file() and path.suffix != ".idx"]
     return {str(path.relative_to(root)): path.read_bytes() for path in found}
 
 
@@ -54,7 +49,7 @@ def test_merge_copies_what_is_missing(store: FeatureStore, tmp_path: Path) -> No
     assert report.samples == {AUDIO.fingerprint: 2, VISION.fingerprint: 3}
     assert report.tables == ["more"]
     assert_same_data(other, store, "more")
-    assert store.catalog(AUDIO.fingerprint).num_duplicates == 0
+    assert store.index(AUDIO.fingerprint).num_duplicates == 0
     assert merge_stores(store, [other]).tables == []
 
 
@@ -78,7 +73,7 @@ def test_selection_takes_only_what_it_needs(store: FeatureStore, tmp_path: Path)
     copy_selection(store, target, {"demo": table.select(rows)})
     small = target.table("demo")
     assert small.id == tuple(table.id[row] for row in expected)
-    assert len(target.catalog(AUDIO.fingerprint)) == len(expected)
+    assert len(target.index(AUDIO.fingerprint)) == len(expected)
     reader = target.reader(small, "audio")
     for row, name in enumerate(small.id):
         np.testing.assert_array_equal(reader.read_one(row), values_of(name, 6))
@@ -115,8 +110,8 @@ def test_compaction_merges_and_keeps_old_shards_for_a_while(tmp_path: Path) -> N
     assert files(store.path) == before
     [report] = compact(store)
     assert len(report.written) == 1
-    catalog = store.catalog(AUDIO.fingerprint)
-    assert (len(catalog), len(catalog.shards), catalog.num_duplicates) == (13, 1, 0)
+    index = store.index(AUDIO.fingerprint)
+    assert (len(index), len(index.shards), index.num_duplicates) == (13, 1, 0)
     assert len(list((store.path / "fs" / AUDIO.fingerprint / "shards").iterdir())) == 7
     assert find_garbage(store).paths == []
     garbage = find_garbage(store, grace_s=0.0)
@@ -124,7 +119,7 @@ def test_compaction_merges_and_keeps_old_shards_for_a_while(tmp_path: Path) -> N
     collect_garbage(store, garbage)
     assert [p.name for p in (store.path / "fs" / AUDIO.fingerprint / "shards").iterdir()] == report.written
     assert validate_store(store, deep=True).findings == []
-    assert len(store.catalog(AUDIO.fingerprint)) == 13
+    assert len(store.index(AUDIO.fingerprint)) == 13
     assert compact(store) == []
 
 
@@ -136,8 +131,8 @@ def test_compaction_interrupted_before_its_tombstone_only_doubles(store: Feature
     for path in (store.path / "fs" / AUDIO.fingerprint / "retired").iterdir():
         path.unlink()
     store.refresh()
-    catalog = store.catalog(AUDIO.fingerprint)
-    assert (len(catalog), catalog.num_duplicates, catalog.conflicts) == (13, 13, ())
+    index = store.index(AUDIO.fingerprint)
+    assert (len(index), index.num_duplicates, index.conflicts) == (13, 13, ())
 
 
 def test_chained_compactions_bring_nothing_back(store: FeatureStore) -> None:
@@ -146,11 +141,11 @@ def test_chained_compactions_bring_nothing_back(store: FeatureStore) -> None:
         with store.writer(AUDIO) as writer:
             writer.put(key_of(name), values_of(name, 6))
         compact(store)
-        newest = store.catalog(AUDIO.fingerprint)
+        newest = store.index(AUDIO.fingerprint)
         assert (len(newest.shards), newest.num_duplicates) == (1, 0)
     collect_garbage(store, find_garbage(store, grace_s=0.0))
     assert len(list((folder / "shards").iterdir())) == 1
-    assert len(store.catalog(AUDIO.fingerprint)) == 15
+    assert len(store.index(AUDIO.fingerprint)) == 15
 
 
 def test_conflicts_are_not_compacted_away(tmp_path: Path) -> None:
@@ -160,7 +155,7 @@ def test_conflicts_are_not_compacted_away(tmp_path: Path) -> None:
         two.put(key_of("a"), values_of("b", 6))
     [report] = compact(store)
     assert (report.merged, report.num_conflicts) == ([], 1)
-    assert len(store.catalog(AUDIO.fingerprint).shards) == 2
+    assert len(store.index(AUDIO.fingerprint).shards) == 2
 
 
 def test_removing_a_modality_makes_a_version(store: FeatureStore) -> None:
@@ -171,7 +166,7 @@ def test_removing_a_modality_makes_a_version(store: FeatureStore) -> None:
     assert list(store.table("demo", 1).features) == ["audio", "vision"]
     with pytest.raises(StoreError, match="no 'vision' features"):
         remove_modality(store, "demo", "vision")
-    garbage = find_garbage(store, unreferenced=True)
+    garbage = find_garbage(store, unreferenced=True, grace_s=0.0)
     assert [path.name for path in garbage.paths] == [VISION.fingerprint, "000001.h5"]
     assert garbage.num_bytes > 0
     collect_garbage(store, garbage)
@@ -188,7 +183,9 @@ def test_removing_a_dataset_leaves_features_being_written(store: FeatureStore) -
     assert store.datasets() == []
     with store.writer(AUDIO) as writer:
         writer.put(key_of("coming"), values_of("coming", 6))
-        assert [path.name for path in find_garbage(store, unreferenced=True).paths] == [VISION.fingerprint]
+        assert [path.name for path in find_garbage(store, unreferenced=True, grace_s=0.0).paths] == [
+            VISION.fingerprint
+        ]
 
 
 def test_a_whole_store_validates(store: FeatureStore, tmp_path: Path) -> None:
@@ -206,9 +203,9 @@ def damage(path: Path, offset: int) -> None:
 
 
 def test_damaged_samples_are_found_put_aside_and_the_rest_kept(store: FeatureStore) -> None:
-    catalog = store.catalog(AUDIO.fingerprint)
-    row = int(catalog.find(np.frombuffer(key_of("clip05"), np.uint8).reshape(1, -1))[0])
-    damage(catalog.shards[0].path, int(catalog.places["audio"].start[row]) + 1)
+    index = store.index(AUDIO.fingerprint)
+    row = int(index.find(np.frombuffer(key_of("clip05"), np.uint8).reshape(1, -1))[0])
+    damage(index.shards[0].path, int(index.places["audio"].start[row]) + 1)
     assert not validate_store(store).damaged, "the structure alone is whole"
     result = validate_store(store, deep=True)
     [finding] = result.findings
@@ -227,7 +224,7 @@ def test_damaged_samples_are_found_put_aside_and_the_rest_kept(store: FeatureSto
 
 def test_every_flipped_bit_of_a_shard_is_found(store: FeatureStore) -> None:
     """All of a shard but alignment holes: structure, index, values, metadata."""
-    [shard] = [ref.path for ref in store.catalog(VISION.fingerprint).shards]
+    [shard] = [ref.path for ref in store.index(VISION.fingerprint).shards]
     whole = shard.read_bytes()
     rng = np.random.default_rng(5)
     missed = []
@@ -254,23 +251,23 @@ def test_every_flipped_bit_of_a_shard_is_found(store: FeatureStore) -> None:
 
 @pytest.mark.parametrize("size", [0, 10, 3000, -1])
 def test_a_truncated_shard_is_reported_and_put_aside(store: FeatureStore, size: int) -> None:
-    [shard] = [ref.path for ref in store.catalog(AUDIO.fingerprint).shards]
+    [shard] = [ref.path for ref in store.index(AUDIO.fingerprint).shards]
     os.truncate(shard, size if size >= 0 else shard.stat().st_size - 1)
     store.refresh()
     with pytest.raises(StoreError, match="not a whole file"):
-        store.catalog(AUDIO.fingerprint)
+        store.index(AUDIO.fingerprint)
     result = validate_store(store, repair=True)
     assert [f.code for f in result.findings if f.level == "error"] == ["shard", "join"]
     assert len(result.repaired) >= 1
     assert not shard.exists()
 
 
-def test_a_damaged_catalog_is_only_a_cache(store: FeatureStore) -> None:
-    [cached] = (store.path / "fs" / AUDIO.fingerprint / "catalog").iterdir()
-    damage(cached, 200)
+def test_a_damaged_index_is_only_a_cache(store: FeatureStore) -> None:
+    [cached] = (store.path / "fs" / AUDIO.fingerprint / "index").iterdir()
+    damage(cached, 60)
     store.refresh()
-    assert len(store.catalog(AUDIO.fingerprint)) == 12
-    damage(cached, 200) if cached.exists() else None
+    assert len(store.index(AUDIO.fingerprint)) == 12
+    damage(cached, 60) if cached.exists() else None
     assert not validate_store(store).damaged
 
 

@@ -23,7 +23,7 @@ from msakit.reports.comparison import (
     paired_bootstrap,
 )
 from msakit.reports.tables import FORMATS, is_best, to_csv, to_json, to_latex, to_markdown
-from msakit.runs.results import RunGroup, load_group
+from msakit.runs.results import RunGroup, read_group
 
 LABELS = [2.0, -1.0, 0.5, -2.5, 1.5, -0.5, 3.0, 0.0]
 
@@ -31,7 +31,7 @@ LABELS = [2.0, -1.0, 0.5, -2.5, 1.5, -0.5, 3.0, 0.0]
 def group(folder: Path, *per_seed: Sequence[float], **record: object) -> RunGroup:
     for seed, predictions in enumerate(per_seed):
         write_run(folder / f"seed-{seed}", predictions, LABELS, seed=seed, **record)
-    return load_group(folder)
+    return read_group(folder)
 
 
 def noisy(seed: int, spread: float) -> list[float]:
@@ -108,7 +108,7 @@ def test_samples_are_matched_by_id_not_by_order(tmp_path: Path) -> None:
     first = write_run(tmp_path / "a", noisy(0, 1.0), LABELS)
     ids = [f"clip{index}" for index in range(len(LABELS))]
     second = write_run(tmp_path / "b", noisy(0, 1.0)[::-1], LABELS[::-1], ids=ids[::-1])
-    (difference,) = compare_groups([load_group(first), load_group(second)], num_resamples=20).differences
+    (difference,) = compare_groups([read_group(first), read_group(second)], num_resamples=20).differences
     assert (difference.low, difference.high) == (0.0, 0.0)
 
 
@@ -130,7 +130,7 @@ def test_classification_is_tested_on_weighted_f1(tmp_path: Path) -> None:
     labels = [0, 1, 2, 1]
     record = {"dataset": "meld", "family": "erc", "label_names": ERC_NAMES}
     groups = [
-        load_group(write_run(tmp_path / name, predictions, labels, **record))
+        read_group(write_run(tmp_path / name, predictions, labels, **record))
         for name, predictions in (("a", [0, 1, 1, 1]), ("b", [0, 1, 2, 0]))
     ]
     found = compare_groups(groups, num_resamples=100)
@@ -145,21 +145,21 @@ def test_runs_on_two_datasets_are_refused(tmp_path: Path) -> None:
 
 
 def test_runs_on_other_samples_are_refused(tmp_path: Path) -> None:
-    first = load_group(write_run(tmp_path / "a", [0.0, 1.0], [0.0, 1.0], ids=["x", "y"]))
-    second = load_group(write_run(tmp_path / "b", [0.0, 1.0], [0.0, 1.0], ids=["x", "z"]))
+    first = read_group(write_run(tmp_path / "a", [0.0, 1.0], [0.0, 1.0], ids=["x", "y"]))
+    second = read_group(write_run(tmp_path / "b", [0.0, 1.0], [0.0, 1.0], ids=["x", "z"]))
     with pytest.raises(DataError, match=r"other test samples.*2 and 2 samples, 1 of them shared"):
         compare_groups([first, second])
 
 
 def test_relabelled_samples_are_refused(tmp_path: Path) -> None:
-    first = load_group(write_run(tmp_path / "a", [0.0, 1.0], [0.0, 1.0]))
-    second = load_group(write_run(tmp_path / "b", [0.0, 1.0], [0.0, 1.5]))
+    first = read_group(write_run(tmp_path / "a", [0.0, 1.0], [0.0, 1.0]))
+    second = read_group(write_run(tmp_path / "b", [0.0, 1.0], [0.0, 1.5]))
     with pytest.raises(DataError, match="1 samples have other labels"):
         compare_groups([first, second])
 
 
 def test_repeated_ids_are_refused(tmp_path: Path) -> None:
-    only = load_group(write_run(tmp_path / "a", [0.0, 1.0], [0.0, 1.0], ids=["x", "x"]))
+    only = read_group(write_run(tmp_path / "a", [0.0, 1.0], [0.0, 1.0], ids=["x", "x"]))
     with pytest.raises(DataError, match="1 sample ids occur more than once"):
         compare_groups([only])
 
@@ -220,7 +220,7 @@ def test_csv_and_json_hold_unrounded_values(comparison: Comparison) -> None:
 
 
 def test_json_has_null_for_what_is_undefined(tmp_path: Path) -> None:
-    found = compare_groups([load_group(write_run(tmp_path, [1.0, 1.0], [0.5, 1.0]))])
+    found = compare_groups([read_group(write_run(tmp_path, [1.0, 1.0], [0.5, 1.0]))])
     content = json.loads(to_json(found), parse_constant=lambda name: pytest.fail(name))
     assert content["rows"][0]["estimates"]["corr"]["mean"] is None
 

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -18,8 +19,8 @@ from run_folders import ERC_NAMES, write_run
 from msakit.core.errors import InputError
 from msakit.metrics.calibration import expected_calibration_error, interval_coverage
 from msakit.reports.report import write_report
-from msakit.runs.diagnostic_maps import read_maps, write_maps
-from msakit.runs.results import load_run
+from msakit.runs.diagnostic_maps import Maps, read_maps, write_maps
+from msakit.runs.results import read_run
 
 EVIL = "<script>alert('x')</script>&$x^2$"
 
@@ -88,15 +89,15 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(regression: Path) -> Page:
     (regression / "pipeline.yaml").write_text(f'dataset: mosei\nfuser: {{name: tgm, note: "{EVIL}"}}\n')
     (regression / "provenance.json").write_text(json.dumps({"command": ["msakit", EVIL]}))
-    (regression / "ablations.json").write_text(
-        json.dumps({"splits": {"test without audio (absent)": {"mae": 0.987654}}})
+    write_run(
+        regression / "evaluations" / "without-audio",
+        [0.0],
+        [1.0],
+        splits={"test": {"mae": 0.987654}},
+        condition={"without": ["audio (absent)"]},
     )
-    write_maps(
-        regression / "diagnostics.test.npz",
-        ["a", "b"],
-        {"attention": [np.ones((2, 3)), np.pad(np.ones((4, 5)), (0, 2))]},
-        [0, 1],
-    )
+    maps = Maps({"attention": {"a": np.ones((2, 3)), "b": np.ones((4, 5))}})
+    write_maps(regression / "diagnostics.test.npz", maps)
     return Page(
         write_report(regression, regression.parent / "out" / "report.html").read_text(encoding="utf-8")
     )
@@ -118,7 +119,7 @@ def test_all_text_of_the_run_is_escaped(page: Page) -> None:
 
 
 def test_metrics_stand_beside_baselines_and_other_splits(page: Page, regression: Path) -> None:
-    value = load_run(regression).metrics("test")["mae"]
+    value = read_run(regression).metrics("test")["mae"]
     row = next(row for row in page.rows if row[0] == "MAE")
     assert row[1:5] == ["0.6543", f"{value:.4f}", "1.6000", "1.5000"]
     assert any(row[:2] == ["MAE", "0.9877"] for row in page.rows)
@@ -242,13 +243,31 @@ def test_intervals_of_a_true_distribution_cover_what_they_promise() -> None:
     assert (observed <= nominal + 0.15).all()
 
 
-def test_maps_keep_each_samples_shape(tmp_path: Path) -> None:
+def test_maps_keep_each_samples_shape_and_tokens(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
-    samples = [rng.random((2, 3)).astype(np.float32), rng.random((4, 1)).astype(np.float32)]
-    write_maps(tmp_path / "maps.npz", ["a/1", "b"], {"attention": samples}, [1, 0])
+    arrays = {"a/1": rng.random((2, 3)).astype(np.float32), "b": rng.random((4, 1)).astype(np.float32)}
+    tokens = {"a/1": ["so", " dull"], "b": [" 好", "", "x", "y"]}
+    write_maps(tmp_path / "maps.npz", Maps({"attention": arrays}, tokens))
     found = read_maps(tmp_path / "maps.npz")
-    assert list(found["attention"]) == ["b", "a/1"]
-    assert (found["attention"]["a/1"] == samples[0]).all()
+    assert list(found.arrays["attention"]) == ["a/1", "b"]
+    assert (found.arrays["attention"]["a/1"] == arrays["a/1"]).all()
+    assert found.tokens == tokens
     (tmp_path / "torn.npz").write_bytes((tmp_path / "maps.npz").read_bytes()[:-30])
     with pytest.raises(InputError, match=r"torn\.npz is damaged"):
         read_maps(tmp_path / "torn.npz")
+
+
+def test_a_file_that_would_inflate_is_refused_before_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("msakit.runs.diagnostic_maps.LARGEST_MAPS", 2**20)
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("map/a.npy", bytes(3 * 2**20))
+    with pytest.raises(InputError, match=r"bomb\.npz unpacks to 1 arrays of 3,145,728 bytes"):
+        read_maps(tmp_path / "bomb.npz")
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (900000, 900000), }"
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(tmp_path / "claim.npz", "w") as archive:
+        archive.writestr("map/a.npy", content)
+    with pytest.raises(InputError, match=r"claim\.npz is damaged: an array of shape"):
+        read_maps(tmp_path / "claim.npz")

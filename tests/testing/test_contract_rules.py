@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from msakit.core.interfaces import Diagnostic
 from msakit.core.tensors import Encoded, Fused
 from msakit.testing.component import ComponentContract
 from msakit.testing.contracts import EncoderContract, FuserContract, InjectorContract
@@ -249,12 +250,41 @@ class GoodFuser(nn.Module):
         return Fused(tokens, diagnostics=self.show(tokens))
 
     def show(self, tokens):
-        return {"tokens": tokens.detach()}
+        return {"first": tokens[:, 0].detach()}
+
+    @property
+    def diagnostics(self):
+        return {"first": Diagnostic("scalars")}
+
+    def diagnose(self, diagnostics):
+        return ["it is large"] if diagnostics["first"].mean() > 1e6 else []
 
 
 class ShowsGradients(GoodFuser):
     def show(self, tokens):
-        return {"tokens": tokens}
+        return {"first": tokens[:, 0]}
+
+
+class ShowsWhatItDoesNotDescribe(GoodFuser):
+    def show(self, tokens):
+        return {"second": tokens[:, 1].detach()}
+
+
+class DescribesAnotherShape(GoodFuser):
+    @property
+    def diagnostics(self):
+        return {"first": Diagnostic("scalars", ("one", "two"))}
+
+
+class CallsThemWeights(GoodFuser):
+    @property
+    def diagnostics(self):
+        return {"first": Diagnostic("weights")}
+
+
+class ComplainsWithoutWords(GoodFuser):
+    def diagnose(self, diagnostics):
+        return [""]
 
 
 class MiscountsTokens(GoodFuser):
@@ -282,6 +312,10 @@ class GoodFuserContract(FuserContract):
     ("mistake", "rule"),
     [
         (ShowsGradients, "test_gives_what_it_declares"),
+        (ShowsWhatItDoesNotDescribe, "test_gives_what_it_declares"),
+        (DescribesAnotherShape, "test_gives_what_it_declares"),
+        (CallsThemWeights, "test_gives_what_it_declares"),
+        (ComplainsWithoutWords, "test_diagnoses_what_it_shows"),
         (MiscountsTokens, "test_gives_what_it_declares"),
         (FailsWithoutText, "test_streams_absent_for_everyone"),
         (FailsWithoutText, "test_absence_in_one_sample_is_seen_by_no_other"),

@@ -80,7 +80,7 @@ def test_the_loss_falls_and_the_run_explains_itself(registry, store, tmp_path):
     assert provenance["data"]["splits"] == {"train": 24, "valid": 12, "test": 12}
     assert provenance["versions"]["torch"] == torch.__version__
     header = (run.folder / "predictions.test.csv").read_text().splitlines()[0].split(",")
-    assert header[:4] == ["id", "label", "prediction", "p:-3.0"]
+    assert header[:5] == ["id", "label", "prediction", "speaker", "p:-3.0"]
     assert "d:contribution[0]" in header
 
 
@@ -135,7 +135,7 @@ def test_classification_predicts_class_names(registry, store, tmp_path):
     changes = {"dataset": {"name": "meld", "features": {"audio": 6, "vision": 4}}, "prompt": {"context": 2}}
     trained = train_run(plan(registry, store, tmp_path / "run", **changes), registry)
     rows = (tmp_path / "run" / "predictions.test.csv").read_text().splitlines()
-    assert rows[0].split(",")[3] == "p:neutral"
+    assert rows[0].split(",")[3:6] == ["dialogue", "speaker", "p:neutral"]
     assert rows[1].split(",")[1] in ("joy", "anger")
     assert set(trained.run.read_json("metrics.json")["baselines"]["test"]) == {"majority"}
 
@@ -170,8 +170,9 @@ def test_a_text_only_prompt_to_a_frozen_backbone_is_evaluated_as_it_is(registry,
 def test_a_store_without_the_dataset_or_modality_is_refused(registry, store, tmp_path):
     with pytest.raises(DataError, match=r"no dataset 'mosei'.*demo, meld"):
         train_run(plan(registry, store, tmp_path / "run", dataset="mosei"), registry)
+    changes = {"dataset": {"name": "demo", "features": {"pulse": 3}}, "encoders": {"pulse": "lstm"}}
     with pytest.raises(DataError, match="no features for pulse"):
-        train_run(plan(registry, store, tmp_path / "run", encoders={"pulse": "lstm"}), registry)
+        train_run(plan(registry, store, tmp_path / "run", **changes), registry)
     assert not (tmp_path / "run").exists()
 
 

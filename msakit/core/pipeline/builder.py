@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from msakit.core.interfaces import Backbone, BackboneFacts
-    from msakit.core.pipeline.resolution import Component, ResolvedPipeline
-    from msakit.core.registry.registry import Registry
+    from msakit.core.pipeline.resolution import ResolvedPipeline
+    from msakit.core.registry.registry import Choice, Registry
+
+
+_LARGEST_SIZE = 1 << 20
+_LARGEST = {"layers": 1 << 9, "heads": 1 << 12, "tokens": 1 << 12}
 
 
 def build_adapter(
@@ -42,12 +47,18 @@ def build_adapter(
         ConfigError: A component refuses the widths or settings it is given.
     """
 
-    def make(key: str, component: Component, **sizes: Any) -> Any:
+    def make(key: str, component: Choice, **sizes: Any) -> Any:
+        settings = dict(component.settings)
+        _check_sizes(key, settings)
         target = registry.load_target(component.spec)
         try:
-            return target(**sizes, **dict(component.settings))
-        except (ValueError, TypeError) as error:
+            return target(**sizes, **settings)
+        except (ValueError, TypeError, RuntimeError) as error:
             raise ConfigError("the pipeline", [(key, f"{component.spec.short}: {error}")]) from error
+
+    if device != "meta":
+        weightless = build_adapter(resolved, registry, widths=widths, hidden_size=hidden_size, device="meta")
+        _check_memory(weightless)
 
     with torch.device(device):
         encoders = {
@@ -72,6 +83,23 @@ def _answer_head(resolved: ResolvedPipeline, hidden_size: int) -> AnswerHead | N
         return None
     is_regression = resolved.dataset.task == "regression"
     return AnswerHead(hidden_size, 1 if is_regression else len(resolved.dataset.labels))
+
+
+def _check_sizes(key: str, settings: Mapping[str, Any]) -> None:
+    """Refuse counts and widths that no component is made for, before anything is built of them."""
+    for name, value in settings.items():
+        largest = next((limit for word, limit in _LARGEST.items() if word in name), _LARGEST_SIZE)
+        if isinstance(value, int) and value > largest:
+            raise ConfigError("the pipeline", [(f"{key}.{name}", f"{value:,} is more than {largest:,}")])
+
+
+def _check_memory(adapter: Adapter) -> None:
+    """Refuse an adapter that this machine's memory cannot hold."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in adapter.state_dict().values())
+    if needed > memory:
+        problem = f"the adapter takes {needed / 1e9:,.0f} GB of memory; this machine has {memory / 1e9:,.0f}"
+        raise ConfigError("the pipeline", [("", problem)], hint="Choose smaller widths.")
 
 
 def _width(modality: str, widths: Mapping[str, int]) -> int:

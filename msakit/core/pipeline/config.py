@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
+from msakit.core.pipeline.overrides import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Named(BaseModel):
@@ -136,7 +137,7 @@ class TrainingConfig(_Strict):
     )
     patience: int = Field(8, gt=0, description="epochs without a better validation metric before stopping")
     max_minutes: float | None = Field(None, gt=0, description="stop in good order after so long")
-    seed: int = 1111
+    seed: int = Field(1111, ge=0, lt=2**32)
 
 
 class PipelineConfig(_Strict):
@@ -170,43 +171,3 @@ def read_pipeline(path: Path, overrides: Iterable[tuple[str, Any]] = ()) -> Pipe
     """Read a pipeline file and apply `--set` overrides to it."""
     content = read_yaml(path)
     return parse_pipeline(override(content, overrides), str(path))
-
-
-def override(content: Mapping[str, Any], overrides: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The content with dotted keys set; a bare component name on the way becomes a mapping.
-
-    Raises:
-        ConfigError: A key leads through something that is not a mapping.
-    """
-    result = merge({}, content)
-    for key, value in overrides:
-        *parents, last = key.split(".")
-        node = result
-        for parent in parents:
-            child = node.setdefault(parent, {})
-            if isinstance(child, str):
-                child = node[parent] = {"name": child}
-            if not isinstance(child, dict):
-                raise ConfigError("--set", [(key, f"'{parent}' is not a mapping")])
-            node = child
-        node[last] = value
-    return result
-
-
-def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings merged, `top` winning; a component named anew drops the other's settings."""
-    result = {key: merge({}, value) if isinstance(value, dict) else value for key, value in base.items()}
-    for key, value in top.items():
-        below = result.get(key)
-        renamed = isinstance(value, dict) and "name" in value and value["name"] != _name(below)
-        if isinstance(value, dict) and not renamed:
-            result[key] = merge({"name": below} if isinstance(below, str) else below or {}, value)
-        elif isinstance(value, str) and value == _name(below):
-            continue
-        else:
-            result[key] = merge({}, value) if isinstance(value, dict) else value
-    return result
-
-
-def _name(choice: Any) -> Any:
-    return choice.get("name") if isinstance(choice, dict) else choice

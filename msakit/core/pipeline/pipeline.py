@@ -15,8 +15,7 @@ from torch import nn
 from msakit.core.pipeline.answers import AnswerTrie
 from msakit.core.pipeline.loss import LossWeighting
 from msakit.core.pipeline.readout import HeadReadout, TokenReadout
-from msakit.core.pipeline.text_states import Kind as TextStateKind
-from msakit.core.pipeline.text_states import TextStates
+from msakit.core.pipeline.text_states import TextStateKind, TextStates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
-
 from msakit.core.errors import ConfigError, InputError, UnknownNameError
-from msakit.core.files import problems_of
+from msakit.core.files import read_json
 from msakit.core.labels import check_label_range
 from msakit.core.registry.catalogue import parse_dataset
 from msakit.core.registry.specs import BackboneSpec, DatasetSpec, Finding, Kind
@@ -18,23 +15,12 @@ from msakit.core.registry.specs import BackboneSpec, DatasetSpec, Finding, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from msakit.core.pipeline.config import ComponentChoice, DatasetChoice, PipelineConfig
-    from msakit.core.registry.registry import Registry
-    from msakit.core.registry.specs import ComponentSpec
+    from msakit.core.pipeline.config import DatasetChoice, PipelineConfig
+    from msakit.core.registry.registry import Choice, Registry
 
 HUB_PREFIX = "hf:"
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """A chosen component: what it is and how it is set."""
-
-    spec: ComponentSpec
-    settings: BaseModel
-
-    def as_yaml(self) -> dict[str, Any]:
-        """The full name with every setting, defaults written out."""
-        return {"name": self.spec.full_name, **self.settings.model_dump(mode="json")}
+MAX_LABELS = 1000
+MAX_SCORE = 100  # every admissible answer is scored, ten for each point
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +29,19 @@ class ResolvedPipeline:
 
     config: PipelineConfig
     dataset: DatasetSpec
-    encoders: Mapping[str, Component]
-    fuser: Component
-    injector: Component
-    backbone: Component
+    encoders: Mapping[str, Choice]
+    fuser: Choice
+    injector: Choice
+    backbone: Choice
     backbone_spec: BackboneSpec
+
+    @property
+    def backbone_is_frozen(self) -> bool:
+        """Whether training leaves the backbone as it is, so that several runs may share one in memory.
+
+        A backbone component says so with a property `frozen` of its settings.
+        """
+        return bool(getattr(self.backbone.settings, "frozen", False))
 
     def as_yaml(self) -> dict[str, Any]:
         """The complete pipeline file: full names, every setting."""
@@ -82,13 +76,17 @@ def resolve(config: PipelineConfig, registry: Registry, *, source: str = "pipeli
 
     dataset = attempt("dataset", resolve_dataset, config.dataset, registry)
     encoders = {
-        name: attempt(f"encoders.{name}", _component, Kind.ENCODER, choice, registry)
+        name: attempt(f"encoders.{name}", registry.choose, Kind.ENCODER, choice.name, choice.settings)
         for name, choice in config.encoders.items()
     }
-    fuser = attempt("fuser", _component, Kind.FUSER, config.fuser, registry)
-    injector = attempt("injector", _component, Kind.INJECTOR, config.injector, registry)
+    fuser = attempt("fuser", registry.choose, Kind.FUSER, config.fuser.name, config.fuser.settings)
+    injector = attempt(
+        "injector", registry.choose, Kind.INJECTOR, config.injector.name, config.injector.settings
+    )
     backbone_spec = attempt("backbone.name", resolve_backbone, config.backbone.name, registry)
-    backbone = backbone_spec and attempt("backbone", _backbone, config.backbone, backbone_spec, registry)
+    backbone = backbone_spec and attempt(
+        "backbone", registry.choose, Kind.BACKBONE, backbone_spec.target, config.backbone.settings
+    )
     if len(problems) == 1 and failures:
         raise failures[0]
     if problems:
@@ -98,25 +96,6 @@ def resolve(config: PipelineConfig, registry: Registry, *, source: str = "pipeli
     return resolved
 
 
-def _component(kind: Kind, choice: ComponentChoice, registry: Registry) -> Component:
-    match = registry.component(kind, choice.name)
-    return Component(match.spec, _settings(match.spec, {**match.settings, **choice.settings}, registry))
-
-
-def _settings(spec: ComponentSpec, settings: Mapping[str, Any], registry: Registry) -> BaseModel:
-    config_class = registry.load_config_class(spec)
-    try:
-        validated: BaseModel = config_class.model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(spec.full_name, problems_of(error)) from error
-    return validated
-
-
-def _backbone(choice: ComponentChoice, spec: BackboneSpec, registry: Registry) -> Component:
-    match = registry.component(Kind.BACKBONE, spec.target)
-    return Component(match.spec, _settings(match.spec, choice.settings, registry))
-
-
 def resolve_backbone(name: str, registry: Registry) -> BackboneSpec:
     """A named backbone, `hf:ORG/NAME`, or a local folder with a config.json."""
     if name.startswith(HUB_PREFIX):
@@ -124,12 +103,11 @@ def resolve_backbone(name: str, registry: Registry) -> BackboneSpec:
         return BackboneSpec(name=name, weights={"source": "hub", "repository": repository}, architecture={})
     folder = Path(name).expanduser()
     config_file = folder / "config.json"
-    if config_file.is_file():
-        architecture = json.loads(config_file.read_text(encoding="utf-8"))
+    if config_file.exists():
         return BackboneSpec(
             name=name,
             weights={"source": "hub", "repository": str(folder.resolve())},
-            architecture=architecture,
+            architecture=read_json(config_file),
         )
     if folder.is_dir():
         msg = f"backbone '{name}': the folder has no config.json, so it is not a transformers checkpoint."
@@ -148,9 +126,14 @@ def resolve_dataset(choice: DatasetChoice, registry: Registry) -> DatasetSpec:
     dataset = parse_dataset({**base, **choice.settings, "name": choice.name})
     if dataset.task == "regression" and dataset.label_range is None:
         raise ConfigError("dataset", [("label_range", "a regression dataset needs one, such as [-3, 3]")])
-    if dataset.task == "classification" and len(dataset.labels) < 2:
-        raise ConfigError("dataset", [("labels", "a classification dataset needs at least two")])
+    if dataset.task == "classification" and not 2 <= len(dataset.labels) <= MAX_LABELS:
+        raise ConfigError(
+            "dataset",
+            [("labels", f"a classification dataset needs at least two, and at most {MAX_LABELS:,}")],
+        )
     if dataset.label_range is not None:
+        if any(abs(score) > MAX_SCORE for score in dataset.label_range):  # NaN is refused with the answers
+            raise ConfigError("dataset", [("label_range", f"scores lie within -{MAX_SCORE} and {MAX_SCORE}")])
         check_label_range(dataset.metrics, dataset.label_range)
     return dataset
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from msakit.core.interfaces import Backbone
     from msakit.core.pipeline.prompt import PromptIds
 
-Kind = Literal["embeddings", "contextual", "answer"]
+TextStateKind = Literal["embeddings", "contextual", "answer"]
 
 
 class TextStates:
@@ -34,7 +34,7 @@ class TextStates:
         kind: Which of the three.
     """
 
-    def __init__(self, backbone: Backbone, kind: Kind) -> None:
+    def __init__(self, backbone: Backbone, kind: TextStateKind) -> None:
         self._backbone = backbone
         self._kind = kind
         self._answers: dict[tuple[int, ...], Tensor] = {}

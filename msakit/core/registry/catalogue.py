@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
+from msakit.core.registry.recipes import RecipeMatrix
 from msakit.core.registry.specs import (
     BackboneSpec,
     ComponentSpec,
@@ -32,7 +34,7 @@ class _File(BaseModel):
     components: tuple[ComponentSpec, ...] = ()
     backbones: tuple[BackboneSpec, ...] = ()
     datasets: tuple[DatasetSpec, ...] = ()
-    recipes: tuple[RecipeSpec, ...] = ()
+    recipes: tuple[RecipeMatrix, ...] = ()
     published: tuple[PublishedResult, ...] = ()
 
 
@@ -62,16 +64,47 @@ class Catalogue:
     recipes: tuple[RecipeSpec, ...] = ()
     published: tuple[PublishedResult, ...] = ()
 
+    @classmethod
+    def joined(cls, origin: str, catalogues: Iterable[Catalogue]) -> Catalogue:
+        """Several catalogues as one of this origin."""
+        sections = [field.name for field in fields(cls) if field.name != "origin"]
+        parts = list(catalogues)
+        return cls(origin, **{s: tuple(x for part in parts for x in getattr(part, s)) for s in sections})
 
-def read_catalogue(path: Path) -> Catalogue:
+
+def read_catalogue(path: Path, *, package: str = "") -> Catalogue:
     """Read one registry.yaml.
 
+    Args:
+        path: The file.
+        package: The Python package that `target: .module:Class` is relative to; a plugin's own.
+
     Raises:
+        InputError: The file cannot be read.
         ConfigError: The file is not YAML or not a registry; every problem is listed.
     """
+    modified = path.stat().st_mtime_ns if path.is_file() else 0
+    return _read(path, package, modified)
+
+
+@functools.lru_cache(maxsize=64)  # a process may load the registry many times
+def _read(path: Path, package: str, modified: int) -> Catalogue:
     content = read_yaml(path)
     try:
         file = _File.model_validate(content)
     except ValidationError as error:
         raise ConfigError(str(path), problems_of(error)) from error
-    return Catalogue(str(path), file.components, file.backbones, file.datasets, file.recipes, file.published)
+    components = tuple(_placed(spec, package, path) for spec in file.components)
+    recipes = tuple(recipe for matrix in file.recipes for recipe in matrix.expand())
+    return Catalogue(str(path), components, file.backbones, file.datasets, recipes, file.published)
+
+
+def _placed(spec: ComponentSpec, package: str, path: Path) -> ComponentSpec:
+    """The component with relative import paths made absolute."""
+    paths = {"target": spec.target, "config": spec.config}
+    relative = {key: value for key, value in paths.items() if value.startswith(".")}
+    if relative and not package:
+        problem = "a module relative to a package needs a plugin package; write its full name"
+        raise ConfigError(str(path), [(f"{spec.name}.{key}", problem) for key in relative])
+    absolute = {**paths, **{key: package + value for key, value in relative.items()}}
+    return replace(spec, target=absolute["target"], config=absolute["config"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from msakit.core.errors import MissingExtraError, MsakitError
+from msakit.core.errors import InputError, MissingExtraError, MsakitError
 from msakit.core.registry.specs import Kind
 
 if TYPE_CHECKING:
@@ -25,16 +25,25 @@ WIDTHS = {
 
 def check_registry(registry: Registry) -> list[str]:
     """Everything wrong, one line each; empty when all is well."""
-    return [*_plugin_problems(registry), *_component_problems(registry)]
+    return [*_plugin_problems(registry), *_claim_problems(registry), *_component_problems(registry)]
 
 
 def _plugin_problems(registry: Registry) -> Iterator[str]:
     for report in registry.manager.reports:
         plugin = f"plugin {report.name} ({report.distribution})"
         if report.error:
-            yield f"{plugin}: {report.error.strip().splitlines()[-1]}"
+            yield f"{plugin}: {report.error}"
         if report.imported:
             yield f"{plugin}: imports {', '.join(report.imported)} at load time"
+
+
+def _claim_problems(registry: Registry) -> Iterator[str]:
+    """Short names that two plugins claim; each of them works by its full name only."""
+    for kind, name in sorted({(spec.kind, spec.short) for spec in registry.components()}):
+        try:
+            registry.component(kind, name)
+        except InputError as error:
+            yield str(error).replace("\n", " ")
 
 
 def _component_problems(registry: Registry) -> Iterator[str]:

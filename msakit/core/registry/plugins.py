@@ -1,28 +1,26 @@
-"""Finding plugins, keeping broken ones from breaking the rest."""
+"""Loading plugins and asking them what they offer; a broken one does not break the rest."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import sys
 import traceback
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from msakit.core.errors import InputError, PluginError
 from msakit.core.hooks import Hooks
-from msakit.core.registry.catalogue import Catalogue
+from msakit.core.registry.catalogue import Catalogue, read_catalogue
+from msakit.core.registry.discovery import VARIABLE, distribution_of, module_from
 from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from importlib.metadata import EntryPoint
+    from pathlib import Path
 
-GROUP = "msakit"
 FILE = "file"
 HEAVY_MODULES = ("torch", "transformers", "peft", "h5py")
 
@@ -34,101 +32,131 @@ class PluginReport:
     Attributes:
         name: Its entry-point name, or the path given with --plugin.
         distribution: The package it came in, with version.
-        error: The traceback of what went wrong, or None.
+        offers: What it names; nothing where it is broken.
+        error: What went wrong, in a line, or None.
+        traceback: Where it went wrong.
         imported: Heavy modules that importing it brought in; a plugin module should hold metadata only.
     """
 
     name: str
     distribution: str
+    offers: Catalogue
     error: str | None = None
+    traceback: str = ""
     imported: tuple[str, ...] = ()
-
-
-def _allowed(name: str) -> bool:
-    """Whether MSAKIT_PLUGINS (comma-separated; empty means none) lets an installed plugin load."""
-    restriction = os.environ.get("MSAKIT_PLUGINS")
-    return restriction is None or name in {part.strip() for part in restriction.split(",")}
 
 
 class PluginManager:
     """Loads plugins one by one and asks them what they offer.
 
     Args:
+        entries: Entry points, as `find_plugins` finds them.
         files: Python files given by the user (`--plugin`), loaded as modules.
-        discover: Whether to look for installed plugins.
+
+    Raises:
+        InputError: A file is not there.
+        PluginError: A file cannot be loaded.
     """
 
-    def __init__(self, files: Iterable[Path] = (), *, discover: bool = True) -> None:
+    def __init__(self, entries: Iterable[EntryPoint] = (), files: Iterable[Path] = ()) -> None:
         self._manager = pluggy.PluginManager("msakit")
         self._manager.add_hookspecs(Hooks)
         self.reports: list[PluginReport] = []
+        for entry in entries:
+            self.reports.append(self._report(entry))
         for path in files:
-            self._register(str(path), FILE, partial(_module_from, path))
-        if discover:
-            for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-                if _allowed(entry.name):
-                    self._register(entry.name, _distribution(entry), entry.load)
+            self.reports.append(self._load_file(path))
 
-    def _register(self, name: str, distribution: str, load: Callable[[], Any]) -> None:
-        before = set(sys.modules)
+    def broken(self) -> list[PluginReport]:
+        """The plugins that could not be used."""
+        return [report for report in self.reports if report.error]
+
+    def catalogues(self) -> Iterator[Catalogue]:
+        """What each working plugin offers."""
+        return (report.offers for report in self.reports if not report.error)
+
+    def _report(self, entry: EntryPoint) -> PluginReport:
+        """Load an installed plugin; one that fails is reported and left out."""
+        name, distribution = entry.name, distribution_of(entry)
         try:
-            plugin = load()
-            self._manager.register(plugin, name=name)
-            self._check_hook_names(name)
+            return self._load(name, distribution, entry.load)
+        except Exception as error:  # noqa: BLE001 - someone else's code must not break the rest
+            nothing = Catalogue(_origin(name, distribution))
+            problem = f"{type(error).__name__}: {error}"
+            return PluginReport(name, distribution, nothing, problem, traceback.format_exc())
+
+    def _load_file(self, path: Path) -> PluginReport:
+        """Load a file the user gave; one that fails ends the command."""
+        try:
+            return self._load(str(path), FILE, partial(module_from, path))
         except InputError:
             raise
         except Exception as error:
-            if distribution == FILE:
-                msg = f"--plugin {name} cannot be loaded: {type(error).__name__}: {error}"
-                raise PluginError(msg) from error
-            if self._manager.has_plugin(name):
-                self._manager.unregister(name=name)
-            self.reports.append(PluginReport(name, distribution, error=traceback.format_exc()))
-            return
-        imported = tuple(module for module in HEAVY_MODULES if module in set(sys.modules) - before)
-        self.reports.append(PluginReport(name, distribution, imported=imported))
+            msg = f"--plugin {path} cannot be loaded: {type(error).__name__}: {error}"
+            raise PluginError(msg) from error
 
-    def _check_hook_names(self, name: str) -> None:
+    def _load(self, name: str, distribution: str, load: Callable[[], Any]) -> PluginReport:
+        before = set(sys.modules)
+        plugin = load()
+        if self._manager.has_plugin(name):
+            msg = f"a plugin called '{name}' is loaded already; {VARIABLE}=-{name} leaves out a built-in one"
+            raise PluginError(msg)
+        self._manager.register(plugin, name=name)
+        try:
+            self._check_hook_names(plugin)
+            offers = self._ask(plugin, _origin(name, distribution))
+        except Exception:
+            self._manager.unregister(name=name)
+            raise
+        imported = tuple(module for module in HEAVY_MODULES if module in set(sys.modules) - before)
+        return PluginReport(name, distribution, offers, imported=imported)
+
+    def _check_hook_names(self, plugin: Any) -> None:
         """Refuse a misspelt hook, which pluggy would silently never call."""
         known = {hook for hook in dir(Hooks) if hook.startswith("msakit_")}
-        for attribute in dir(self._manager.get_plugin(name)):
+        for attribute in dir(plugin):
             if attribute.startswith("msakit_") and attribute not in known:
                 msg = f"unknown hook '{attribute}'; the hooks are {', '.join(sorted(known))}"
                 raise AttributeError(msg)
 
-    def catalogues(self) -> Iterator[Catalogue]:
-        """What each working plugin offers; one whose hook fails is reported and left out."""
-        for index, report in enumerate(list(self.reports)):
-            if report.error is not None:
-                continue
-            try:
-                yield Catalogue(
-                    origin=f"plugin {report.name} ({report.distribution})",
-                    components=self._collect(report.name, "msakit_components", ComponentSpec),
-                    backbones=self._collect(report.name, "msakit_backbones", BackboneSpec),
-                    datasets=self._collect(report.name, "msakit_datasets", DatasetSpec),
-                )
-            except Exception:  # noqa: BLE001 - as above
-                self.reports[index] = PluginReport(
-                    report.name, report.distribution, traceback.format_exc(), report.imported
-                )
+    def _ask(self, plugin: Any, origin: str) -> Catalogue:
+        package = getattr(plugin, "__package__", "") or ""
+        files = [read_catalogue(path, package=package) for path in self._answers(plugin, "registry_files")]
+        offered = {
+            "components": self._specs(plugin, "components", ComponentSpec),
+            "backbones": self._specs(plugin, "backbones", BackboneSpec),
+            "datasets": self._specs(plugin, "datasets", DatasetSpec),
+        }
+        return Catalogue.joined(origin, [Catalogue(origin, **offered), *files])
 
-    def _collect(self, plugin_name: str, hook: str, kind: type[Any]) -> tuple[Any, ...]:
-        plugin = self._manager.get_plugin(plugin_name)
-        specs: list[Any] = []
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            if implementation.plugin is plugin:
-                specs.extend(implementation.function())
+    def _specs(self, plugin: Any, section: str, kind: type[Any]) -> tuple[Any, ...]:
+        specs = self._answers(plugin, section)
         for spec in specs:
             if not isinstance(spec, kind):
-                msg = f"{hook} must yield {kind.__name__} objects, not {type(spec).__name__}"
+                msg = f"msakit_{section} must yield {kind.__name__} objects, not {type(spec).__name__}"
                 raise TypeError(msg)
         return tuple(specs)
 
+    def _answers(self, plugin: Any, section: str) -> list[Any]:
+        implementations = getattr(self._manager.hook, f"msakit_{section}").get_hookimpls()
+        return [item for each in implementations if each.plugin is plugin for item in each.function()]
+
     def call(self, hook: str, **arguments: Any) -> list[Any]:
-        """Call a hook of every plugin; the results, with generators exhausted."""
-        results = getattr(self._manager.hook, hook)(**arguments)
-        return [item for result in results if result is not None for item in result]
+        """Call a hook of every plugin; the results, with generators exhausted.
+
+        Raises:
+            PluginError: An implementation fails; it names the plugin.
+        """
+        results: list[Any] = []
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                given = (arguments[name] for name in implementation.argnames)
+                results.extend(implementation.function(*given) or ())
+            except Exception as error:
+                name = implementation.plugin_name
+                msg = f"plugin {name}: {hook} failed: {type(error).__name__}: {error}"
+                raise PluginError(msg, hint=f"Leave it out with {VARIABLE}=-{name}.") from error
+        return results
 
     def notify(self, hook: str, **arguments: Any) -> list[str]:
         """Call a hook of every plugin for its effect; what failed, as messages, stops nothing."""
@@ -143,19 +171,5 @@ class PluginManager:
         return failures
 
 
-def _distribution(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
-
-
-def _module_from(path: Path) -> Any:
-    if not path.is_file():
-        msg = f"--plugin {path}: no such file"
-        raise InputError(msg)
-    spec = importlib.util.spec_from_file_location(f"msakit_plugin_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        msg = f"--plugin {path}: not a Python file"
-        raise InputError(msg)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def _origin(name: str, distribution: str) -> str:
+    return f"plugin {name} ({distribution})"

@@ -1,21 +1,23 @@
 """Names to things: components, backbones, datasets, recipes, from every layer.
 
-Layers, later ones winning: the shipped registry.yaml, plugin packages, the user's configuration
-folder, ./registry.yaml, files given with --registry.
+Layers, later ones winning: msakit's plugins and other packages', all of the same right; the user's
+configuration folder; ./registry.yaml; files given with --registry.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
+from pydantic import BaseModel, ValidationError
 
-from msakit.core.errors import InputError, MissingExtraError, PluginError, UnknownNameError
+from msakit.core.errors import ConfigError, InputError, MissingExtraError, PluginError, UnknownNameError
+from msakit.core.files import problems_of
 from msakit.core.registry.catalogue import SHIPPED, Catalogue, read_catalogue
+from msakit.core.registry.discovery import VARIABLE, find_plugins
 from msakit.core.registry.plugins import PluginManager
 from msakit.core.registry.specs import (
     BackboneSpec,
@@ -27,32 +29,37 @@ from msakit.core.registry.specs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-T = TypeVar("T", ComponentSpec, BackboneSpec, DatasetSpec)
+T = TypeVar("T", ComponentSpec, BackboneSpec, DatasetSpec, RecipeSpec)
 
 USER_FILE = Path(platformdirs.user_config_dir("msakit")) / "registry.yaml"
 PROJECT_FILE = Path("registry.yaml")
+_REMEDY = "Set it to {} too, or name the component '{}'."
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """A name resolved: the component and the settings the name itself carried (`pseudo6`)."""
+class Choice:
+    """A chosen component: what it is and how it is set."""
 
     spec: ComponentSpec
-    settings: dict[str, int]
+    settings: BaseModel
+
+    def as_yaml(self) -> dict[str, Any]:
+        """The full name with every setting, defaults written out."""
+        return {"name": self.spec.full_name, **self.settings.model_dump(mode="json")}
 
 
 class Registry:
     """Everything that can be named.
 
     Args:
-        layers: Catalogues in rising precedence; the layers of plugin packages share one precedence.
+        layers: Precedence and catalogue; plugins share one precedence, so none wins over another.
         manager: Whose hooks are called when pipelines are checked and runs finish.
     """
 
     def __init__(self, layers: Iterable[tuple[int, Catalogue]], manager: PluginManager | None = None) -> None:
-        self.manager = manager or PluginManager(discover=False)
+        self.manager: PluginManager = manager or PluginManager()
         self._layers = sorted(layers, key=lambda layer: layer[0])
 
     # Listing
@@ -72,7 +79,7 @@ class Registry:
 
     def recipes(self) -> list[RecipeSpec]:
         """Every recipe, a paper's settings for one dataset and backbone."""
-        winners = {(spec.name, spec.dataset, spec.backbone): spec for _, _, spec in self._entries("recipes")}
+        winners = {_cell(spec): spec for _, _, spec in self._entries("recipes")}
         return list(winners.values())
 
     def published(self) -> list[PublishedResult]:
@@ -86,7 +93,7 @@ class Registry:
 
     # Looking up
 
-    def component(self, kind: Kind | str, name: str) -> Match:
+    def component(self, kind: Kind | str, name: str) -> ComponentSpec:
         """The component a user's name means.
 
         Raises:
@@ -94,39 +101,71 @@ class Registry:
             InputError: Two plugins claim it with the same right.
         """
         kind = Kind(kind)
-        found = [
-            (precedence, catalogue, spec, settings)
-            for precedence, catalogue, spec in self._entries("components")
-            if spec.kind == kind and (settings := spec.match(name)) is not None
-        ]
-        if not found:
-            known = [spec.pattern or spec.short for spec in self.components(kind)]
-            raise UnknownNameError(kind.value, name, known, command=f"msakit components list {kind.value}")
-        top = max(precedence for precedence, *_ in found)
-        winners = [entry for entry in found if entry[0] == top]
-        newest = max(entry[2].version for entry in winners)
-        winners = [entry for entry in winners if entry[2].version == newest]
-        if len(winners) > 1:
-            owners = ", ".join(f"{spec.full_name} of {catalogue.origin}" for _, catalogue, spec, _ in winners)
-            msg = f"The {kind.value} name '{name}' is claimed by {owners}."
-            raise InputError(msg, hint="Write the full name, or uninstall one of them.")
-        _, _, spec, settings = winners[0]
-        return Match(spec, settings)
+        entries: list[tuple[int, Catalogue, ComponentSpec]] = list(self._entries("components"))
+        found = [entry for entry in entries if entry[2].kind == kind and entry[2].match(name) is not None]
+        known = (spec.pattern or spec.short for spec in self.components(kind))
+        winners = self._winners(kind.value, name, found, known)
+        return max(winners, key=lambda spec: spec.version)
+
+    def choose(self, kind: Kind | str, name: str, settings: Mapping[str, Any]) -> Choice:
+        """The component a user's name means, with these settings and those the name itself carries.
+
+        Raises:
+            UnknownNameError: Nothing answers to the name.
+            InputError: Two plugins claim it with the same right.
+            ConfigError: A setting is wrong, or contradicts the name.
+        """
+        spec = self.component(kind, name)
+        carried = spec.match(name) or {}
+        if clashes := [
+            (key, f"{settings[key]}, but the name '{name}' says {count}. {_REMEDY.format(count, spec.short)}")
+            for key, count in carried.items()
+            if settings.get(key, count) != count
+        ]:
+            raise ConfigError(f"{spec.kind} {spec.short}", clashes)
+        try:
+            validated = self.load_config_class(spec).model_validate({**carried, **settings})
+        except ValidationError as error:
+            raise ConfigError(f"{spec.kind} {spec.short}", problems_of(error)) from error
+        return Choice(spec, validated)
 
     def backbone(self, name: str) -> BackboneSpec:
         """The backbone of that name."""
-        return self._named("backbone", name, self.backbones())
+        entries: list[tuple[int, Catalogue, BackboneSpec]] = list(self._entries("backbones"))
+        return self._named("backbone", name, entries)
 
     def dataset(self, name: str) -> DatasetSpec:
         """The dataset of that name."""
-        return self._named("dataset", name, self.datasets())
+        entries: list[tuple[int, Catalogue, DatasetSpec]] = list(self._entries("datasets"))
+        return self._named("dataset", name, entries)
 
-    def _named(self, what: str, name: str, specs: list[T]) -> T:
-        for spec in specs:
-            if spec.name == name:
-                return spec
-        names = [spec.name for spec in specs]
-        raise UnknownNameError(what, name, names, command=f"msakit components list {what}")
+    def _named(self, what: str, name: str, entries: list[tuple[int, Catalogue, T]]) -> T:
+        found = [entry for entry in entries if entry[2].name == name]
+        return self._winners(what, name, found, (spec.name for _, _, spec in entries))[-1]
+
+    def _winners(
+        self, what: str, name: str, found: list[tuple[int, Catalogue, T]], known: Iterable[str]
+    ) -> list[T]:
+        """What the winning layer has of that name; two plugins that have it are an error."""
+        if not found:
+            raise self._unknown(what, name, known)
+        top = max(precedence for precedence, *_ in found)
+        owners = {catalogue.origin: spec for precedence, catalogue, spec in found if precedence == top}
+        if len(owners) > 1:
+            names = {origin: getattr(spec, "full_name", spec.name) for origin, spec in owners.items()}
+            claims = " and ".join(f"{full} of {origin}" for origin, full in names.items())
+            hint = f"Leave one out: {VARIABLE}=-PLUGIN."
+            if len(set(names.values())) > 1:
+                hint = f"Write the full name: {' or '.join(names.values())}."
+            raise InputError(f"The {what} name '{name}' is claimed by {claims}.", hint=hint)
+        return [spec for precedence, _, spec in found if precedence == top]
+
+    def _unknown(self, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+        """The error for a name nothing answers to; a plugin that is broken might have had it."""
+        error = UnknownNameError(what, name, known, command=f"msakit components list {what}")
+        broken = [f"{r.offers.origin} could not be loaded: {r.error}" for r in self.manager.broken()]
+        error.hint = "\n".join([str(error.hint), *broken])
+        return error
 
     def recipe(self, name: str, dataset: str, backbone: str | None = None) -> RecipeSpec:
         """The published settings of a system on a dataset (and a backbone, where several have them)."""
@@ -137,11 +176,12 @@ class Registry:
         fitting = [recipe for recipe in named if recipe.dataset == dataset]
         if not fitting:
             raise UnknownNameError(f"dataset of recipe {name}", dataset, {recipe.dataset for recipe in named})
-        for recipe in fitting:
-            if backbone in (None, recipe.backbone):
-                return recipe
-        known = {recipe.backbone for recipe in fitting}
-        raise UnknownNameError(f"backbone of recipe {name} on {dataset}", str(backbone), known)
+        known = [recipe.backbone for recipe in fitting]
+        wanted = backbone or known[0]
+        key = (name, dataset, wanted)
+        entries: list[tuple[int, Catalogue, RecipeSpec]] = list(self._entries("recipes"))
+        found = [entry for entry in entries if _cell(entry[2]) == key]
+        return self._winners(f"backbone of recipe {name} on {dataset}", wanted, found, known)[-1]
 
     def origins(self, spec: ComponentSpec) -> list[str]:
         """Where a component is defined, the winning layer last."""
@@ -176,6 +216,10 @@ class Registry:
             raise PluginError(msg, hint=f"It is defined in {self.origins(spec)[-1]}.") from error
 
 
+def _cell(recipe: RecipeSpec) -> tuple[str, str, str]:
+    return recipe.name, recipe.dataset, recipe.backbone
+
+
 def load_registry(
     registry_files: Iterable[Path] = (), plugin_files: Iterable[Path] = (), *, discover: bool = True
 ) -> Registry:
@@ -184,21 +228,13 @@ def load_registry(
     Args:
         registry_files: Files of the user's that win over all others (`--registry`).
         plugin_files: Python files to load as plugins (`--plugin`).
-        discover: Whether installed plugins and the user's own registry files are looked for.
+        discover: Whether other packages' plugins and the user's own registry files are looked for.
 
     Raises:
         ConfigError: One of the files is not a valid registry.
     """
-    layers = [(0, _shipped())]
-    manager = PluginManager(plugin_files, discover=discover)
-    layers += [(1, catalogue) for catalogue in manager.catalogues()]
-    if discover:
-        found = [path for path in (USER_FILE, PROJECT_FILE) if path.is_file()]
-        layers += [(2 + index, read_catalogue(path)) for index, path in enumerate(found)]
-    layers += [(10 + index, read_catalogue(path)) for index, path in enumerate(registry_files)]
+    manager = PluginManager(find_plugins(discover=discover), plugin_files)
+    layers = [(0, read_catalogue(SHIPPED)), *((0, catalogue) for catalogue in manager.catalogues())]
+    found = [path for path in (USER_FILE, PROJECT_FILE) if discover and path.is_file()]
+    layers += [(1 + rank, read_catalogue(path)) for rank, path in enumerate([*found, *registry_files])]
     return Registry(layers, manager)
-
-
-@functools.cache
-def _shipped() -> Catalogue:
-    return read_catalogue(SHIPPED)

@@ -56,6 +56,7 @@ class ComponentSpec:
         source: Paper and code it follows.
         capabilities: What it gives or needs; see docs/plugins.
         extra: The pip extra of the distribution that installs what it imports.
+        licence: Licence of the program or weights it uses; "" where it uses none of others.
     """
 
     __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
@@ -71,6 +72,7 @@ class ComponentSpec:
     source: Source = field(default_factory=Source)
     capabilities: frozenset[str] = frozenset()
     extra: str | None = None
+    licence: str = ""
 
     def __post_init__(self) -> None:
         """Check the name and the two import paths, and fill in the short name."""
@@ -93,9 +95,16 @@ class ComponentSpec:
     def match(self, name: str) -> dict[str, int] | None:
         """The settings a user's name stands for, or None where it names something else.
 
-        `pseudo6` against the pattern "pseudo{tokens}" gives {"tokens": 6}; a plain name gives {}.
+        `pseudo6` against the pattern "pseudo{tokens}" gives {"tokens": 6}, and so do the full names
+        `mse_adapter.pseudo6` and `mse_adapter.pseudo6@1`; a plain name gives {}.
         """
-        if name in (self.short, self.name, self.full_name):
+        paper, _, part = self.name.partition(".")
+        local = name
+        if name.startswith(f"{paper}."):
+            local = name.removeprefix(f"{paper}.").removesuffix(f"@{self.version}")
+            if local == part:
+                return {}
+        if local == self.short:
             return {}
         if self.pattern is None:
             return None
@@ -103,7 +112,7 @@ class ComponentSpec:
         expression = "".join(
             rf"(?P<{piece}>[0-9]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
         )
-        found = re.fullmatch(expression, name)
+        found = re.fullmatch(expression, local)
         return {key: int(count) for key, count in found.groupdict().items()} if found else None
 
 

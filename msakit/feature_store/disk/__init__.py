@@ -1,1 +1,1 @@
-"""Files of the store: journals, shards, tables, the catalog."""
+"""Files of the store: journals, shards, tables, the index."""

@@ -5,15 +5,39 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
+import shutil
 import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from msakit.feature_store.errors import StoreError, StoreWriteError
+from msakit.feature_store.errors import StoreError, StoreFormatError, StoreWriteError
+from msakit.feature_store.regular import SHORTAGES, reading
 
 Buffer = bytes | memoryview
 IOV_MAX = 1024
+CHECK_DISK = "Check the disk; everything acknowledged is kept in the journal."
+REMEDIES = SHORTAGES | {
+    errno.ENOSPC: "Free some space and run again; everything acknowledged is kept.",
+    errno.EDQUOT: "Your quota is used up; free some space and run again.",
+    errno.EROFS: "The file system is read-only; open the store for reading or copy it.",
+    errno.EACCES: "Check the permissions of the folder.",
+}
+TEMPORARY = re.compile(r"[0-9a-f]{32}\.(?P<host>[^.]+)\.(?P<pid>\d{1,9})\..+")
+
+
+def list_folder(path: Path) -> list[Path]:
+    """Members of a folder by name; none when it does not exist.
+
+    Raises:
+        StoreError: when it cannot be read.
+    """
+    with reading(path):
+        try:
+            return sorted(path.iterdir())
+        except FileNotFoundError:
+            return []
 
 
 def fsync_directory(path: Path) -> None:
@@ -31,6 +55,7 @@ def publish(tmp: Path, final: Path) -> bool:
     A hard link never replaces an existing name, so the first one wins. Where links are not supported
     (some network file systems) a rename is used, after checking that the name is free.
     """
+    final.parent.mkdir(exist_ok=True)  # git keeps no empty folders
     try:
         os.link(tmp, final)
     except FileExistsError:
@@ -91,13 +116,14 @@ def read_exactly(fd: int, num_bytes: int, offset: int) -> bytes:
     """Read `num_bytes` at `offset`.
 
     Raises:
-        StoreError: when the file ends before.
+        OSError: as the system says.
+        StoreFormatError: when the file ends before.
     """
     chunks: list[bytes] = []
     while num_bytes > 0:
         chunk = os.pread(fd, min(num_bytes, 1 << 30), offset)
         if not chunk:
-            raise StoreError("the file ends before its data does", "It was truncated; restore it.")
+            raise StoreFormatError("the file ends before its data does", "It was truncated; restore it.")
         chunks.append(chunk)
         num_bytes -= len(chunk)
         offset += len(chunk)
@@ -106,20 +132,50 @@ def read_exactly(fd: int, num_bytes: int, offset: int) -> bytes:
 
 def temporary_name(directory: Path, suffix: str) -> Path:
     """Return a fresh name that says who owns it, so that a janitor can tell whether the owner lives."""
+    directory.mkdir(exist_ok=True)
     return directory / f"{uuid.uuid4().hex}.{host_name()}.{os.getpid()}{suffix}"
 
 
-def remove_dead_temporaries(directory: Path, older_than_s: float, now_s: float) -> list[Path]:
-    """Remove temporary files of this host whose process is gone and which are old enough."""
+@contextlib.contextmanager
+def finished_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` that becomes `path`, whole, when the block ends without an error.
+
+    What killed processes left there under such names is removed first.
+
+    Raises:
+        StoreError: when `path` exists.
+        StoreWriteError: when the system refuses.
+    """
+    taken = StoreError(f"{path} exists", "Choose another name, or remove it first.")
+    with translated_errors(path):
+        if path.exists():
+            raise taken
+        remove_dead_temporaries(path.parent, suffix=".tmp")
+        tmp = temporary_name(path.parent, ".tmp")
+        try:
+            yield tmp
+            if not publish(tmp, path):
+                raise taken
+        finally:
+            with contextlib.suppress(OSError):
+                tmp.unlink(missing_ok=True)
+
+
+def remove_dead_temporaries(
+    directory: Path, older_than_s: float = 0.0, now_s: float = 0.0, *, suffix: str = ""
+) -> list[Path]:
+    """Remove temporary files and folders of this host whose process is gone and which are old enough."""
     removed = []
-    for path in sorted(directory.glob("*.*.*.*")):
-        _, host, pid, _ = path.name.split(".", 3)
-        if host != host_name() or not pid.isdigit() or process_exists(int(pid)):
+    for path in list_folder(directory):
+        found = TEMPORARY.fullmatch(path.name)
+        if not found or not path.name.endswith(suffix) or found["host"] != host_name():
             continue
         with contextlib.suppress(FileNotFoundError):
-            if now_s - path.stat().st_mtime >= older_than_s:
-                path.unlink()
-                removed.append(path)
+            young = older_than_s and now_s - path.lstat().st_mtime < older_than_s
+            if young or process_exists(int(found["pid"])):
+                continue
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            removed.append(path)
     return removed
 
 
@@ -158,15 +214,14 @@ def process_start(pid: int) -> str:
 
 @contextlib.contextmanager
 def translated_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError into a StoreWriteError that names the file and the remedy."""
+    """Turn what the operating system says while writing `path` into an error that names it and the remedy.
+
+    Raises:
+        StoreWriteError: the system refused.
+    """
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        hint = {
-            errno.ENOSPC: "Free some space and run again; everything acknowledged is kept.",
-            errno.EDQUOT: "Your quota is used up; free some space and run again.",
-            errno.EROFS: "The file system is read-only; open the store for reading or copy it.",
-            errno.EACCES: "Check the permissions of the folder.",
-        }.get(error.errno or 0, "Check the disk; everything acknowledged is kept in the journal.")
-        raise StoreWriteError(f"cannot write {path}: {reason}", hint) from error
+    except (OSError, MemoryError) as error:
+        number = errno.ENOMEM if isinstance(error, MemoryError) else error.errno or 0
+        reason = "out of memory" if isinstance(error, MemoryError) else error.strerror or str(error)
+        raise StoreWriteError(f"cannot write {path}: {reason}", REMEDIES.get(number, CHECK_DISK)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import h5py
 
 from msakit.feature_store.disk.hdf5 import SafeFile
-from msakit.feature_store.errors import StoreFormatError
+from msakit.feature_store.errors import StoreVersionError
 
 STORE_FORMAT, STORE_VERSION = "msakit.store", "1.0"
 
@@ -27,7 +27,8 @@ def check_encoding(file: SafeFile, group: h5py.Group, expected: str) -> None:
     """Check that an element is of the expected type and of a version this release reads.
 
     Raises:
-        StoreFormatError: otherwise, saying what to install when the version is newer.
+        StoreFormatError: for another type.
+        StoreVersionError: for another version, saying what to install.
     """
     found, version = file.text(group, "encoding-type"), file.text(group, "encoding-version")
     if found != expected:
@@ -39,13 +40,13 @@ def check_version(encoding_type: str, version: str, where: str) -> None:
     """Refuse a version whose major number this release does not read.
 
     Raises:
-        StoreFormatError: for any other major version or a malformed one.
+        StoreVersionError: for any other major version or a malformed one.
     """
     major, dot, minor = version.partition(".")
     readable = READABLE_MAJORS[encoding_type]
     if dot and major.isdigit() and minor.isdigit() and int(major) == readable:
         return
-    raise StoreFormatError(
+    raise StoreVersionError(
         f"{where} is {encoding_type} version {version!r}; this msakit reads version {readable}.x",
         "Install the msakit that wrote it, or a newer one: pip install --upgrade msakit",
     )

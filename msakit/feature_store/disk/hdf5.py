@@ -1,10 +1,12 @@
 """Reading HDF5 from strangers: only plain arrays, only inside the file, nothing before its bounds are known.
 
-HDF5 parses structure here and nothing else: every array's bytes are read by offset, after the checks.
+HDF5 parses structure here and nothing else, out of memory: every array's bytes are read by offset, after the
+checks.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +18,15 @@ import h5py
 import numpy as np
 
 from msakit.feature_store.disk.files import read_exactly
-from msakit.feature_store.disk.trailer import check_trailer
+from msakit.feature_store.disk.trailer import read_structure
 from msakit.feature_store.dtypes import Array, storage_dtype
-from msakit.feature_store.errors import StoreError, StoreFormatError
+from msakit.feature_store.errors import StoreError, StoreFormatError, StoreReadError
+from msakit.feature_store.regular import SHORTAGES, open_regular, reading
 
-MAX_CHILDREN = 4096
+MAX_CHILDREN = 65_536
+MAX_NAME_BYTES = 255
 MAX_ATTRIBUTE_BYTES = 65_536
+OUT_OF_MEMORY = SHORTAGES[errno.ENOMEM]
 UNSIGNED_64 = "uint64"
 
 
@@ -60,6 +65,10 @@ class SafeFile:
             raise self.refusal(f"{_join(parent, name)} is not a group")
         return child
 
+    def has(self, group: h5py.Group, name: str) -> bool:
+        """Tell whether a group has a member of this name, reachable or not."""
+        return name in group.id
+
     def children(self, group: h5py.Group) -> list[str]:
         """Names of a group's members, sorted; bounded, hard links only."""
         if len(group) > MAX_CHILDREN:
@@ -90,7 +99,8 @@ class SafeFile:
 
     def read(self, extent: Extent) -> Array:
         """Read an array whose extent was checked."""
-        data = read_exactly(self.fd, extent.num_bytes, extent.offset)
+        with reading(self.path):
+            data = read_exactly(self.fd, extent.num_bytes, extent.offset)
         return np.frombuffer(data, extent.numpy_dtype).reshape(extent.shape)
 
     def array(self, parent: h5py.Group, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
@@ -166,29 +176,35 @@ def open_safely(path: Path) -> Iterator[SafeFile]:
     """Open an HDF5 file for reading, without locks and without following anything out of it.
 
     Raises:
-        StoreError: when the file cannot be opened or its structure is not sound.
+        StoreError: when the file cannot be opened.
+        StoreReadError: when the machine could not read it, whatever its bytes are.
+        StoreFormatError: when its structure is not sound.
         StoreCorruptError: when its structure does not match its checksum.
     """
+    with reading(path):
+        fd = open_regular(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise StoreError(
-            f"cannot open {path}: {error.strerror}", "Check the path and its permissions."
-        ) from error
-    try:
-        check_trailer(fd, path)
-        with h5py.File(path, "r", locking=False) as file:
+        with reading(path):
+            image = read_structure(fd, path)
+        with h5py.File(image, "r") as file:
             yield SafeFile(path, file, fd)
-    except StoreError:
-        raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StoreFormatError(
-            f"{path}: not a readable HDF5 file ({reason})",
-            "It is damaged, truncated or of another kind; restore it from a copy.",
-        ) from error
+    except MemoryError as error:
+        raise StoreReadError(f"cannot read {path}: out of memory", OUT_OF_MEMORY) from error
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(path, str(error) or type(error).__name__) from error
     finally:
         os.close(fd)
+
+
+def _unreadable(path: Path, reason: str) -> StoreError:
+    """What HDF5 says of a structure that is in memory already: that it is wrong, or that memory is short."""
+    line = reason.splitlines()[0]
+    if "alloc" in line:
+        return StoreReadError(f"cannot read {path}: out of memory ({line})", OUT_OF_MEMORY)
+    return StoreFormatError(
+        f"{path}: not a readable HDF5 file ({line})",
+        "It is damaged, truncated or of another kind; restore it from a copy.",
+    )
 
 
 def bfloat16_type() -> h5py.h5t.TypeFloatID:

@@ -1,6 +1,6 @@
 """Writing HDF5 such that a full disk is an ordinary error.
 
-HDF5 lays out its structure in memory (`MetadataImage`); the arrays' bytes and then the structure are written
+HDF5 lays out its structure in memory (`StructureImage`); the arrays' bytes and then the structure are written
 with `pwrite`. Writing through the library instead crashed the process in most runs on a full disk.
 """
 
@@ -18,76 +18,14 @@ import numpy as np
 
 from msakit.feature_store.disk.files import Buffer, write_all
 from msakit.feature_store.disk.hdf5 import MAX_ATTRIBUTE_BYTES, hdf5_type
+from msakit.feature_store.disk.image import StructureImage
 from msakit.feature_store.disk.trailer import pack_trailer
 from msakit.feature_store.dtypes import Array
 from msakit.feature_store.errors import StoreError
 
 ALIGNMENT = 4096
-
-
-class MetadataImage:
-    """A sparse in-memory file: HDF5 writes only its structure, kilobytes among gigabytes of holes."""
-
-    def __init__(self) -> None:
-        self.writes: list[tuple[int, bytes]] = []
-        self._position = 0
-        self.size = 0
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the position."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def truncate(self, size: int) -> int:
-        """Set the size."""
-        self.size = size
-        return size
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
-
-    def write(self, data: Buffer) -> int:
-        """Store bytes at the position."""
-        self.writes.append((self._position, bytes(data)))
-        self._position += len(data)
-        self.size = max(self.size, self._position)
-        return len(data)
-
-    def readinto(self, target: memoryview) -> int:
-        """Fill `target` from the position, later writes over earlier ones; holes read as zeros."""
-        start, stop = self._position, self._position + len(target)
-        target[:] = bytes(len(target))
-        for offset, data in self.writes:
-            low, high = max(start, offset), min(stop, offset + len(data))
-            if low < high:
-                target[low - start : high - start] = data[low - offset : high - offset]
-        self._position = stop
-        return len(target)
-
-    def written(self) -> list[tuple[int, bytes]]:
-        """Disjoint (offset, bytes) of everything written, in order of offset."""
-        spans: list[list[int]] = []
-        for start, stop in sorted((offset, offset + len(data)) for offset, data in self.writes):
-            if spans and start <= spans[-1][1]:
-                spans[-1][1] = max(spans[-1][1], stop)
-            else:
-                spans.append([start, stop])
-        pieces = []
-        for start, stop in spans:
-            self.seek(start)
-            pieces.append((start, self.read(stop - start)))
-        return pieces
-
-    def read(self, num_bytes: int) -> bytes:
-        """Read from the position; holes read as zeros."""
-        target = bytearray(num_bytes)
-        self.readinto(memoryview(target))
-        return bytes(target)
+LONGEST_TEXT_BYTES = MAX_ATTRIBUTE_BYTES - 1024
+"""HDF5 keeps an attribute with its description in one message of at most 64 KB."""
 
 
 @dataclass
@@ -106,7 +44,7 @@ class FileBuilder:
     """
 
     def __init__(self) -> None:
-        self._image = MetadataImage()
+        self._image = StructureImage()
         self._file = h5py.File(
             self._image, "w", libver="earliest", alignment_threshold=ALIGNMENT, alignment_interval=ALIGNMENT
         )
@@ -135,7 +73,7 @@ class FileBuilder:
     def text(self, group: h5py.Group, name: str, value: str) -> None:
         """Write a fixed-length UTF-8 string attribute."""
         raw = value.encode()
-        if len(raw) >= MAX_ATTRIBUTE_BYTES - 512:
+        if len(raw) > LONGEST_TEXT_BYTES:
             raise StoreError(
                 f"attribute {name!r} has {len(raw)} bytes, more than an attribute holds", "Shorten it."
             )
@@ -168,17 +106,20 @@ class FileBuilder:
 
         Raises:
             OSError: as the system says; the partial file is the caller's to remove.
+            StoreError: when the structure is larger than a reader takes.
         """
         placed = [(pending.dataset.id.get_offset() or 0, pending.buffers) for pending in self._pending]
         self._pending.clear()
         self._file.close()
+        structure = self._image.written()
+        trailer = pack_trailer(structure)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             for offset, buffers in placed:
                 write_all(fd, buffers, offset)
-            for offset, data in self._image.writes:
+            for offset, data in structure:
                 write_all(fd, [data], offset)
-            write_all(fd, [pack_trailer(self._image.written())], self._image.size)
+            write_all(fd, [trailer], self._image.size)
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -20,15 +20,9 @@ from typing import Any, Literal
 
 import xxhash
 
-from msakit.feature_store.disk.files import (
-    Buffer,
-    boot_id,
-    fsync_directory,
-    host_name,
-    process_start,
-    temporary_name,
-)
-from msakit.feature_store.errors import StoreError, StoreFormatError, StoreWriteError
+from msakit.feature_store.disk.files import Buffer, fsync_directory, temporary_name
+from msakit.feature_store.disk.owner import owner_fields
+from msakit.feature_store.errors import StoreError, StoreFormatError, StoreVersionError, StoreWriteError
 
 JOURNAL_VERSION = "1.0"
 MAGIC = b"MSJ1"
@@ -180,12 +174,25 @@ def owner_header(journal_id: str, fingerprint: str, provenance: Mapping[str, Any
         "version": JOURNAL_VERSION,
         "id": journal_id,
         "featureset": fingerprint,
-        "host": host_name(),
-        "boot_id": boot_id(),
-        "pid": os.getpid(),
-        "process_start": process_start(os.getpid()),
+        **owner_fields(),
         "provenance": dict(provenance),
     }
+
+
+def read_owner(fd: int, journal_id: str) -> dict[str, Any]:
+    """Read the header of an open journal's first record; empty when it has none.
+
+    Raises:
+        OSError: as the system says.
+    """
+    head = os.pread(fd, PREFIX.size, 0)
+    if len(head) < PREFIX.size:
+        return {}
+    _, num_header, num_payload, _ = PREFIX.unpack(head)
+    if num_header > MAX_HEADER_BYTES or num_payload:
+        return {}
+    record = read_record(memoryview(os.pread(fd, PREFIX.size + num_header, 0)), 0, seed_of(journal_id))
+    return record.header if record else {}
 
 
 def pack_record(header: Mapping[str, Any], payload: list[Buffer], seed: int) -> list[Buffer]:
@@ -217,6 +224,7 @@ def scan_journal(data: Buffer | mmap.mmap, journal_id: str) -> Scan:
 
     Raises:
         StoreFormatError: when the first record is not this journal's.
+        StoreVersionError: when it is of a version this release does not read.
     """
     seed = seed_of(journal_id)
     view = memoryview(data)
@@ -269,11 +277,11 @@ def check_journal_version(header: Mapping[str, Any]) -> None:
     """Refuse a journal of another major version.
 
     Raises:
-        StoreFormatError: naming what to install.
+        StoreVersionError: naming what to install.
     """
     version = str(header.get("version"))
     if version.split(".")[0] != JOURNAL_VERSION.split(".")[0]:
-        raise StoreFormatError(
+        raise StoreVersionError(
             f"journal version {version!r} is unknown, this msakit reads {JOURNAL_VERSION}",
             "Seal it with the msakit that wrote it, or install a newer one: pip install --upgrade msakit",
         )

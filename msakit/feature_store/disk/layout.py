@@ -9,15 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from msakit.feature_store.canonical import canonical_json
-from msakit.feature_store.disk.files import fsync_directory, translated_errors, write_whole
+from msakit.feature_store.disk.files import (
+    TEMPORARY,
+    fsync_directory,
+    list_folder,
+    remove_dead_temporaries,
+    translated_errors,
+    write_whole,
+)
 from msakit.feature_store.disk.formats import STORE_FORMAT, STORE_VERSION, check_version
 from msakit.feature_store.errors import StoreError, StoreFormatError
 from msakit.feature_store.featureset import FeatureSet, parse_feature_set
+from msakit.feature_store.regular import read_bounded, reading
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.h5")
+TOMBSTONE_NAME = re.compile(r"[0-9a-f]{32}\.json")
 JOURNAL_NAME = re.compile(r"[0-9a-f]{32}\.wal")
-MAX_DOCUMENT_BYTES = 1 << 20
+FOLDERS = ("fs", "tables", "tmp")
+MAX_DOCUMENT_BYTES = 16 << 20
+"""Shared by writers and readers, as every limit of the format is."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +63,29 @@ class FeatureSetFolder:
         return self.path / "retired"
 
     @property
-    def catalog(self) -> Path:
+    def index(self) -> Path:
         """Derived index, rebuildable."""
-        return self.path / "catalog"
+        return self.path / "index"
 
     @property
     def quarantine(self) -> Path:
         """Damaged files put aside, never read again."""
         return self.path / "quarantine"
 
-    def make_folders(self) -> None:
-        """Make the folders inside; a copy of a store may lack the empty ones (git keeps none)."""
-        for folder in (self.shards, self.wal, self.tmp, self.retired, self.catalog):
-            folder.mkdir(parents=True, exist_ok=True)
+    @property
+    def leases(self) -> Path:
+        """Who is at work here: garbage collection keeps away."""
+        return self.path / "leases"
 
     def create(self, feature_set: FeatureSet) -> None:
         """Create the folder of a feature set; safe to race with other writers."""
         with translated_errors(self.path):
-            self.make_folders()
             document = self.path / "FEATURESET.json"
-            if not document.exists():
-                write_whole(self.tmp, document, feature_set.canonical)
-                fsync_directory(self.path.parent)
+            if document.exists():
+                return
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_document(self.tmp, document, feature_set.canonical)
+            fsync_directory(self.path.parent)
 
     def load(self) -> FeatureSet:
         """Read the feature set, checking that the document is the one the folder is named after."""
@@ -99,13 +111,12 @@ class FeatureSetFolder:
             retired |= found
 
     def tombstones(self) -> list[tuple[set[str], set[str]]]:
-        """(old shard names, new shard names) of every finished compaction, oldest first."""
-        found = []
-        for path in sorted(list_folder(self.retired), key=lambda item: item.name):
-            if path.suffix == ".json":
-                data = parse_document(path)
-                found.append((set(data["old"]), set(data["new"])))
-        return found
+        """(old shard names, new shard names) of every finished compaction."""
+        return [read_tombstone(path) for path in self.tombstone_files()]
+
+    def tombstone_files(self) -> list[Path]:
+        """The files in which compactions say what replaces what."""
+        return [path for path in list_folder(self.retired) if TOMBSTONE_NAME.fullmatch(path.name)]
 
 
 @dataclass(frozen=True)
@@ -124,16 +135,36 @@ class StoreFolder:
         """Sample tables, one folder per dataset."""
         return self.path / "tables"
 
-    def create(self) -> None:
-        """Turn an absent or empty folder into a store; safe to race, the first one wins."""
+    def create(self) -> bool:
+        """Turn an absent or empty folder into a store, or finish what a killed process began.
+
+        Safe to race: one document wins.
+
+        Returns:
+            False when another process made the store first.
+
+        Raises:
+            StoreError: when the folder holds something else.
+            StoreWriteError: when the system refuses.
+        """
+        content = canonical_json({"format": STORE_FORMAT, "version": STORE_VERSION})
         with translated_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.document.exists():
-                content = canonical_json({"format": STORE_FORMAT, "version": STORE_VERSION})
-                write_whole(self.path, self.document, content)
-            for folder in (self.path / "fs", self.tables, self.path / "tmp"):
-                folder.mkdir(exist_ok=True)
-            fsync_directory(self.path)
+                self._refuse_other_content()
+                remove_dead_temporaries(self.path)
+            return write_document(self.path, self.document, content)
+
+    def _refuse_other_content(self) -> None:
+        """Only temporary files and empty folders may lie where a store is made: an unfinished creation."""
+        for path in list_folder(self.path):
+            ours = TEMPORARY.fullmatch(path.name) or path == self.document
+            if ours or (path.name in FOLDERS and path.is_dir() and not list_folder(path)):
+                continue
+            if not self.document.exists():  # else another process has made the store meanwhile
+                raise StoreError(
+                    f"{self.path} exists and is not empty: it holds {path.name}", "Choose another folder."
+                )
 
     def check(self) -> None:
         """Check that the folder is a store of a version this release reads.
@@ -141,7 +172,9 @@ class StoreFolder:
         Raises:
             StoreError: when it is not.
         """
-        if not self.document.is_file():
+        with reading(self.document):
+            there = self.document.exists()
+        if not there:
             raise StoreError(
                 f"{self.path} is not a feature store (it has no STORE.json)",
                 "Check the path, or create one: FeatureStore.create(path).",
@@ -166,12 +199,16 @@ class StoreFolder:
         ]
 
 
-def list_folder(path: Path) -> list[Path]:
-    """Members of a folder by name; none when it does not exist."""
-    try:
-        return sorted(path.iterdir())
-    except FileNotFoundError:
-        return []
+def write_document(tmp_dir: Path, path: Path, content: bytes) -> bool:
+    """Write a small immutable document; return False when it existed already.
+
+    Raises:
+        StoreError: when it is too large to be read again.
+        StoreWriteError: when the system refuses.
+    """
+    if len(content) > MAX_DOCUMENT_BYTES:
+        raise StoreError(f"{path} would have {len(content):,} bytes, more than is read", "Shorten it.")
+    return write_whole(tmp_dir, path, content)
 
 
 def read_document(path: Path) -> bytes:
@@ -180,16 +217,24 @@ def read_document(path: Path) -> bytes:
     Raises:
         StoreError: when it cannot be read or is not small.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_DOCUMENT_BYTES + 1)
-    except OSError as error:
-        raise StoreError(
-            f"cannot read {path}: {error.strerror}", "Check the path and its permissions."
-        ) from error
-    if len(content) > MAX_DOCUMENT_BYTES:
-        raise StoreFormatError(f"{path} is larger than {MAX_DOCUMENT_BYTES} bytes", "Restore the file.")
-    return content
+    return read_bounded(path, MAX_DOCUMENT_BYTES)
+
+
+def read_tombstone(path: Path) -> tuple[set[str], set[str]]:
+    """Read what a compaction replaced by what: (old shard names, new shard names).
+
+    Raises:
+        StoreError: when it is not a tombstone.
+    """
+    data = parse_document(path)
+    old, new = data.get("old"), data.get("new")
+    for names in (old, new):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise StoreFormatError(
+                f"{path} does not say which shards replace which",
+                "Run `msakit store validate --repair`: it is put aside, and the old shards count again.",
+            )
+    return set(old or ()), set(new or ())
 
 
 def parse_document(path: Path) -> dict[str, Any]:

@@ -10,44 +10,38 @@ import contextlib
 import mmap
 import os
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xxhash
 
 from msakit.feature_store.canonical import canonical_json
 from msakit.feature_store.disk.files import (
-    boot_id,
+    Buffer,
     fsync_directory,
-    host_name,
-    process_start,
     publish,
     temporary_name,
     translated_errors,
 )
 from msakit.feature_store.disk.hdf5 import open_safely
 from msakit.feature_store.disk.hdf5_write import FileBuilder
-from msakit.feature_store.disk.journal import Locking, Record, Scan, lock, scan_journal
-from msakit.feature_store.disk.layout import JOURNAL_NAME, FeatureSetFolder, list_folder
+from msakit.feature_store.disk.journal import Record, Scan, scan_journal
+from msakit.feature_store.disk.layout import FeatureSetFolder
 from msakit.feature_store.disk.shard import ShardIndex, ShardRows, read_shard_group, write_shard_group
-from msakit.feature_store.errors import StoreCorruptError, StoreError, StoreFormatError
+from msakit.feature_store.errors import StoreCorruptError, StoreError, StoreFormatError, StoreWriteError
 from msakit.feature_store.featureset import FeatureSet
 from msakit.feature_store.keys import KEY_BYTES
+from msakit.feature_store.regular import open_regular
 
 
 @dataclass
-class Recovery:
-    """What became of the journals found when a store was opened for writing."""
+class JudgedJournal:
+    """A journal found whole: what its scan found and its samples, as views of the mapped file."""
 
-    sealed: list[str] = field(default_factory=list)
-    alive: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
-    quarantined: list[str] = field(default_factory=list)
-    num_samples: int = 0
-    damaged_bytes: int = 0
+    scan: Scan
+    rows: ShardRows
+    provenance: str
 
 
 def write_shard(
@@ -57,7 +51,8 @@ def write_shard(
 
     Raises:
         OSError: as the system says; nothing was committed then.
-        StoreError: when what was written does not read back.
+        StoreWriteError: when what was written does not read back.
+        StoreReadError: when the machine could not read it back.
     """
     shard_id = identity[0]
     tmp = temporary_name(folder.tmp, ".h5")
@@ -65,7 +60,7 @@ def write_shard(
         with FileBuilder() as builder:
             write_shard_group(builder, builder.root, feature_set, rows, identity)
             builder.write(tmp)
-        verify_shard(tmp, feature_set)
+        _read_back(tmp, feature_set)
         return publish(tmp, folder.shards / f"{shard_id}.h5")
     except BaseException:
         with contextlib.suppress(OSError):
@@ -73,23 +68,21 @@ def write_shard(
         raise
 
 
-def verify_shard(path: Path, feature_set: FeatureSet) -> ShardIndex:
-    """Read a shard as a reader would and check every sample against its checksum.
-
-    Raises:
-        StoreFormatError: when its structure is wrong.
-        StoreCorruptError: naming the first sample whose bytes are wrong.
-    """
-    with open_safely(path) as file:
-        index = read_shard_group(file, file.root, feature_set)
-        damaged = damaged_samples(file.fd, index)
+def _read_back(path: Path, feature_set: FeatureSet) -> None:
+    """Read a shard just written as a reader would and check every sample against its checksum."""
+    try:
+        with open_safely(path) as file:
+            damaged = damaged_samples(file.fd, read_shard_group(file, file.root, feature_set))
+    except (StoreFormatError, StoreCorruptError) as error:
+        raise _unlike_written(path) from error
     if damaged:
-        raise StoreCorruptError(
-            f"{path}: {len(damaged)} of {index.num_samples} samples do not match their checksum, "
-            f"the first is {index.keys[damaged[0]].tobytes().hex()}",
-            "Run `msakit store validate --repair`.",
-        )
-    return index
+        raise _unlike_written(path)
+
+
+def _unlike_written(path: Path) -> StoreWriteError:
+    return StoreWriteError(
+        f"{path} does not read back as it was written", "Check disk and memory; nothing acknowledged is lost."
+    )
 
 
 def damaged_samples(fd: int, index: ShardIndex) -> list[int]:
@@ -108,7 +101,7 @@ def damaged_samples(fd: int, index: ShardIndex) -> list[int]:
     return sorted(bad)
 
 
-def seal_journal(folder: FeatureSetFolder, feature_set: FeatureSet, path: Path) -> Scan:
+def seal_journal(folder: FeatureSetFolder, feature_set: FeatureSet, path: Path) -> None:
     """Turn a journal, to which nobody appends any more, into a shard and remove it.
 
     Idempotent: after a crash between commit and removal the shard is recognised by its name.
@@ -117,63 +110,67 @@ def seal_journal(folder: FeatureSetFolder, feature_set: FeatureSet, path: Path) 
         StoreError: when the journal is not one, or the system refuses; the journal is kept.
     """
     with translated_errors(path):
-        folder.make_folders()
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fdatasync(fd)
-            # Never closed by hand: views of it live until the rows are forgotten, also when sealing fails.
-            data = mmap.mmap(fd, 0, prot=mmap.PROT_READ) if os.fstat(fd).st_size else b""
-            scan = _seal_mapped(folder, feature_set, path, data)
-        finally:
-            os.close(fd)
-        _remove_journal(folder, path, keep=scan.damaged_bytes > 0)
-    return scan
+        commit_journal(folder, feature_set, path, judge_journal(feature_set, path))
 
 
-def adopt_orphans(
-    folder: FeatureSetFolder,
-    feature_set: FeatureSet,
-    *,
-    wal_dir: Path | None = None,
-    locking: Locking = "flock",
-    foreign_older_than_s: float | None = None,
-    now_s: float = 0.0,
-) -> Recovery:
-    """Seal the journals whose writer is dead; leave those of living and of foreign writers.
+def judge_journal(feature_set: FeatureSet, path: Path) -> JudgedJournal:
+    """Read every record of a journal, by nothing but its own bytes.
 
-    Args:
-        folder: the feature set's folder.
-        feature_set: the feature set.
-        wal_dir: where the journals are, when not inside the store.
-        locking: "flock" trusts the lock, "none" looks at the owner's process.
-        foreign_older_than_s: adopt journals of other hosts too when untouched for this long.
-        now_s: the current time, for `foreign_older_than_s`.
+    Raises:
+        OSError: as the system says.
+        StoreFormatError: when the bytes are not a journal of this feature set.
+        StoreVersionError: when they are one of a version this release does not read.
     """
-    recovery = Recovery()
-    for path in list_folder(wal_dir or folder.wal):
-        if not JOURNAL_NAME.fullmatch(path.name):
-            continue
-        try:
-            with _claimed(path, locking) as claimed:
-                if not claimed:
-                    recovery.alive.append(path.name)
-                elif _is_foreign(path, foreign_older_than_s, now_s):
-                    recovery.foreign.append(path.name)
-                else:
-                    scan = seal_journal(folder, feature_set, path)
-                    recovery.sealed.append(path.name)
-                    recovery.num_samples += len(scan.records)
-                    recovery.damaged_bytes += scan.damaged_bytes
-        except FileNotFoundError:
-            continue  # another writer adopted it between listing and opening
-        except StoreFormatError:
-            quarantine(folder, path)
-            recovery.quarantined.append(path.name)
-    return recovery
+    fd = open_regular(path)
+    try:
+        os.fdatasync(fd)
+        # Never closed by hand: views of it live until the rows are forgotten, also when sealing fails.
+        data = mmap.mmap(fd, 0, prot=mmap.PROT_READ) if os.fstat(fd).st_size else b""
+    finally:
+        os.close(fd)
+    scan = scan_journal(data, path.stem)
+    if scan.owner.get("featureset") != feature_set.fingerprint:
+        raise StoreFormatError(
+            f"{path} belongs to feature set {scan.owner.get('featureset')}", "Move the file away."
+        )
+    rows = _collect(feature_set, scan.records, memoryview(data))
+    try:
+        provenance = canonical_json(scan.owner.get("provenance", {})).decode()
+    except StoreError as error:
+        raise StoreFormatError(f"{path}: its provenance: {error.message}", "Move the file away.") from error
+    return JudgedJournal(scan, rows, provenance)
+
+
+def commit_journal(
+    folder: FeatureSetFolder, feature_set: FeatureSet, path: Path, journal: JudgedJournal
+) -> Path | None:
+    """Write the shard of a judged journal, then remove the journal.
+
+    Returns:
+        Where the journal was put aside, when some of its bytes are damaged.
+
+    Raises:
+        OSError: as the system says; the journal is kept.
+        StoreError: when the shard cannot be written; the journal is kept.
+    """
+    if journal.rows.keys:
+        _commit(folder, feature_set, journal.rows, (path.stem, journal.provenance))
+    if journal.scan.damaged_bytes:
+        return quarantine(folder, path)
+    path.unlink(missing_ok=True)
+    fsync_directory(path.parent)
+    return None
 
 
 def quarantine(folder: FeatureSetFolder, path: Path) -> Path:
-    """Put a damaged file aside; nothing is ever deleted because it is damaged."""
+    """Put a damaged file aside; nothing is ever deleted because it is damaged.
+
+    Returns:
+        Where it is now.
+
+    Raises:
+        StoreWriteError: when the system refuses.
+    """
     with translated_errors(path):
         inside = folder.path in path.parents
         # Journals kept elsewhere may be on another file system, where a rename cannot reach from.
@@ -182,44 +179,6 @@ def quarantine(folder: FeatureSetFolder, path: Path) -> Path:
         path.rename(target)
         fsync_directory(path.parent)
         return target
-
-
-def peek_owner(path: Path) -> dict[str, Any]:
-    """Read the owner header of a journal; empty when it has none."""
-    with path.open("rb") as file:
-        head = file.read(1 << 16)
-    try:
-        return scan_journal(head, path.stem).owner
-    except (StoreError, ValueError):
-        return {}
-
-
-def owner_is_local(owner: Mapping[str, Any]) -> bool:
-    """Tell whether a journal was written on this machine, so that its lock and pid mean something here."""
-    return owner.get("host") == host_name() or bool(boot_id() and owner.get("boot_id") == boot_id())
-
-
-def owner_lives(owner: Mapping[str, Any]) -> bool:
-    """Tell whether the process that wrote a local journal still runs (used where locks do not work)."""
-    if owner.get("boot_id") != boot_id():
-        return False
-    started = process_start(int(owner.get("pid", -1)))
-    return bool(started) and started == owner.get("process_start")
-
-
-def _seal_mapped(
-    folder: FeatureSetFolder, feature_set: FeatureSet, path: Path, data: bytes | mmap.mmap
-) -> Scan:
-    scan = scan_journal(data, path.stem)
-    if scan.owner.get("featureset") != feature_set.fingerprint:
-        raise StoreFormatError(
-            f"{path} belongs to feature set {scan.owner.get('featureset')}", "Move the file away."
-        )
-    rows = _collect(feature_set, scan.records, memoryview(data))
-    if rows.keys:
-        provenance = canonical_json(scan.owner.get("provenance", {})).decode()
-        _commit(folder, feature_set, rows, (path.stem, provenance))
-    return scan
 
 
 def _commit(
@@ -243,56 +202,30 @@ def _commit(
 def _collect(feature_set: FeatureSet, records: list[Record], view: memoryview) -> ShardRows:
     rows = ShardRows.empty(feature_set)
     for record in records:
-        parts, position = {}, record.payload_start
         try:
-            key = bytes.fromhex(record.header["key"])
-            for spec in feature_set.fields:
-                length, digest = record.header["fields"][spec.name]
-                stop = position + int(length) * spec.row_bytes
-                parts[spec.name] = (int(length), int(digest), view[position:stop])
-                position = stop
+            key, parts = bytes.fromhex(record.header["key"]), _parts(feature_set, record, view)
         except (KeyError, ValueError, TypeError) as error:
             raise StoreFormatError(
-                "a journal record does not describe a sample", "Move the journal away."
+                "a journal record does not describe a sample of its feature set", "Move the journal away."
             ) from error
-        if len(key) != KEY_BYTES or position != record.payload_stop:
-            raise StoreFormatError("a journal record does not fit its feature set", "Move the journal away.")
+        if len(key) != KEY_BYTES:
+            raise StoreFormatError(f"a journal record's key has {len(key)} bytes", "Move the journal away.")
         rows.append(key, parts)
     return rows
 
 
-def _remove_journal(folder: FeatureSetFolder, path: Path, *, keep: bool) -> None:
-    if keep:
-        quarantine(folder, path)
-    else:
-        path.unlink(missing_ok=True)
-        fsync_directory(path.parent)
-
-
-@contextlib.contextmanager
-def _claimed(path: Path, locking: Locking) -> Iterator[bool]:
-    """Yield whether the journal's writer is dead and the journal ours until the block ends."""
-    if locking == "none":
-        owner = peek_owner(path)
-        yield not (owner_is_local(owner) and owner_lives(owner))
-        return
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        try:
-            lock(fd, path)
-        except BlockingIOError:
-            yield False
-            return
-        # The lock of a file already adopted and removed by another is worth nothing.
-        if os.fstat(fd).st_nlink == 0:
-            raise FileNotFoundError(path)
-        yield True
-    finally:
-        os.close(fd)
-
-
-def _is_foreign(path: Path, older_than_s: float | None, now_s: float) -> bool:
-    owner = peek_owner(path)
-    if not owner or owner_is_local(owner):
-        return False
-    return older_than_s is None or now_s - path.stat().st_mtime < older_than_s
+def _parts(feature_set: FeatureSet, record: Record, view: memoryview) -> dict[str, tuple[int, int, Buffer]]:
+    """Cut a record's payload into the fields its header names: frames, hash and bytes of each."""
+    parts: dict[str, tuple[int, int, Buffer]] = {}
+    position = record.payload_start
+    for spec in feature_set.fields:
+        length, digest = map(int, record.header["fields"][spec.name])
+        stop = position + length * spec.row_bytes
+        part = view[position:stop]
+        if not position <= stop <= record.payload_stop or xxhash.xxh3_64_intdigest(part) != digest:
+            raise ValueError(f"{spec.name} is not what the header says")
+        parts[spec.name] = (length, digest, part)
+        position = stop
+    if position != record.payload_stop:
+        raise ValueError("the payload is longer than its fields")
+    return parts

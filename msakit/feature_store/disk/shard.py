@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -16,12 +15,13 @@ from msakit.feature_store.canonical import canonical_json
 from msakit.feature_store.disk.files import Buffer
 from msakit.feature_store.disk.formats import check_encoding
 from msakit.feature_store.disk.hdf5 import Extent, SafeFile
-from msakit.feature_store.disk.hdf5_write import FileBuilder
+from msakit.feature_store.disk.hdf5_write import LONGEST_TEXT_BYTES, FileBuilder
 from msakit.feature_store.errors import StoreCorruptError
 from msakit.feature_store.featureset import FeatureSet, FieldSpec
 from msakit.feature_store.keys import KEY_BYTES
 
-SHARD, SHARD_VERSION = "msakit.shard", "1.0"
+SHARD, SHARD_VERSION = "msakit.shard", "1.1"
+PROVENANCE_ARRAY = "provenance.json"
 RAGGED, RAGGED_VERSION = "ragged", "1.0"
 
 Int64 = npt.NDArray[np.int64]
@@ -98,7 +98,7 @@ def write_shard_group(
     builder.text(group, "shard_id", shard_id)
     builder.text(group, "featureset", feature_set.fingerprint)
     builder.integer(group, "n", len(rows.keys))
-    builder.text(group, "provenance", provenance)
+    stated = _write_provenance(builder, group, provenance)
     keys = np.frombuffer(b"".join(rows.keys), np.uint8).reshape(-1, KEY_BYTES)
     builder.numbers(group, "keys", "uint8", keys)
     fields = builder.group(group, "fields", "dict", "1.0")
@@ -115,7 +115,7 @@ def write_shard_group(
         builder.numbers(node, "offsets", "int64", offsets)
         builder.numbers(node, "xxh3", "uint64", hashes)
         index[spec.name] = (spec, offsets, hashes)
-    digest = index_digest(shard_id, feature_set.fingerprint, provenance, keys, index)
+    digest = index_digest(shard_id, feature_set.fingerprint, stated, keys, index)
     builder.text(group, "index_xxh3_128", digest)
     builder.integer(group, "complete", 1)
 
@@ -134,7 +134,7 @@ def read_shard_group(file: SafeFile, group: h5py.Group, feature_set: FeatureSet)
     num_samples = file.integer(group, "n")
     if file.integer(group, "complete") != 1 or not 0 <= num_samples <= file.num_bytes // KEY_BYTES:
         raise file.refusal(f"it declares {num_samples} samples, more than it can hold, or is not complete")
-    provenance = file.text(group, "provenance")
+    stated = file.text(group, "provenance")
     keys = file.array(group, "keys", "uint8", (num_samples, KEY_BYTES)).astype(np.uint8, copy=False)
     container = file.group(group, "fields")
     fields = {
@@ -142,12 +142,12 @@ def read_shard_group(file: SafeFile, group: h5py.Group, feature_set: FeatureSet)
         for spec in feature_set.fields
     }
     index = {name: (item.spec, item.offsets, item.hashes) for name, item in fields.items()}
-    if index_digest(shard_id, fingerprint, provenance, keys, index) != file.text(group, "index_xxh3_128"):
+    if index_digest(shard_id, fingerprint, stated, keys, index) != file.text(group, "index_xxh3_128"):
         raise StoreCorruptError(
             f"{file.path}: the index of the shard does not match its digest",
             "Run `msakit store validate --repair`; the samples it loses are listed for another extraction.",
         )
-    return ShardIndex(shard_id, fingerprint, keys, fields, provenance)
+    return ShardIndex(shard_id, fingerprint, keys, fields, _read_provenance(file, group, stated))
 
 
 def index_digest(
@@ -178,13 +178,35 @@ def index_digest(
     return state.hexdigest()
 
 
-def provenance_of(document: str, path: Path) -> dict[str, object]:
-    """Parse the provenance of a shard; a damaged one is reported as such rather than hidden."""
+def _write_provenance(builder: FileBuilder, group: h5py.Group, document: str) -> str:
+    """Write the provenance and return the attribute's text: itself, or where there is no room its digest."""
+    raw = document.encode()
+    stated = document
+    if len(raw) > LONGEST_TEXT_BYTES:
+        stated = canonical_json({"bytes": len(raw), "xxh3_128": xxhash.xxh3_128_hexdigest(raw)}).decode()
+        builder.numbers(group, PROVENANCE_ARRAY, "uint8", np.frombuffer(raw, np.uint8))
+    builder.text(group, "provenance", stated)
+    return stated
+
+
+def _read_provenance(file: SafeFile, group: h5py.Group, stated: str) -> str:
+    document = stated
+    if file.has(group, PROVENANCE_ARRAY):
+        raw = file.read(file.extent(group, PROVENANCE_ARRAY)).tobytes()
+        expected = canonical_json({"bytes": len(raw), "xxh3_128": xxhash.xxh3_128_hexdigest(raw)})
+        if stated.encode() != expected:
+            raise StoreCorruptError(
+                f"{file.path}: the provenance does not match its digest",
+                "Run `msakit store validate --repair`.",
+            )
+        document = raw.decode(errors="replace")
     try:
         data = json.loads(document)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
-    return data if isinstance(data, dict) else {"unreadable": f"{path}: {document[:200]}"}
+    if not isinstance(data, dict):
+        raise file.refusal("its provenance is not a JSON object")
+    return document
 
 
 def _read_field(file: SafeFile, group: h5py.Group, spec: FieldSpec, num_samples: int) -> FieldIndex:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +10,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from msakit.feature_store.disk.catalog import Catalog, ShardRef, catalog_of_index, merge_catalogs
-from msakit.feature_store.disk.files import publish, temporary_name, translated_errors
+from msakit.feature_store.disk.files import finished_file
 from msakit.feature_store.disk.formats import check_encoding
 from msakit.feature_store.disk.hdf5 import SafeFile, open_safely
 from msakit.feature_store.disk.hdf5_write import FileBuilder
 from msakit.feature_store.disk.rows import RowSource
+from msakit.feature_store.disk.sample_index import SampleIndex, ShardRef, index_shard, merge_indexes
 from msakit.feature_store.disk.shard import read_shard_group, write_shard_group
 from msakit.feature_store.disk.table_file import TableParser, TableWriter, check_names
-from msakit.feature_store.errors import StoreError
 from msakit.feature_store.featureset import FeatureSet, parse_feature_set
 from msakit.feature_store.table import SampleTable
 
@@ -31,31 +29,30 @@ class StoreFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.catalogs: dict[str, Catalog] = {}
+        self.indexes: dict[str, SampleIndex] = {}
         self.tables: dict[str, SampleTable] = {}
         with open_safely(path) as file:
             check_encoding(file, file.root, STORE_FILE)
             container = file.group(file.root, "feature_sets")
             for fingerprint in file.children(container):
-                self.catalogs[fingerprint] = _read_catalog(file, container, fingerprint)
+                self.indexes[fingerprint] = _read_index(file, container, fingerprint)
             tables = file.group(file.root, "tables")
             for name in file.children(tables):
                 self.tables[name] = TableParser(file, file.group(tables, name)).read()
 
 
-def write_store_file(path: Path, tables: Mapping[str, SampleTable], catalogs: Mapping[str, Catalog]) -> None:
+def write_store_file(
+    path: Path, tables: Mapping[str, SampleTable], indexes: Mapping[str, SampleIndex]
+) -> None:
     """Write tables and the features they name into one file; features of other samples are left out.
 
     Raises:
         StoreError: when the file exists, a table names features the store does not have, or writing fails.
     """
-    if path.exists():
-        raise StoreError(f"{path} exists", "Choose another name, or remove it first.")
     check_names(list(tables))
-    tmp = temporary_name(path.parent, ".tmp")
-    sources = [RowSource(catalog) for catalog in catalogs.values()]
+    sources = [RowSource(index) for index in indexes.values()]
     try:
-        with translated_errors(path), FileBuilder() as builder:
+        with finished_file(path) as tmp, FileBuilder() as builder:
             builder.encoding(builder.root, STORE_FILE, STORE_FILE_VERSION)
             container = builder.group(builder.root, "feature_sets", "dict", "1.0")
             for source in sources:
@@ -64,13 +61,9 @@ def write_store_file(path: Path, tables: Mapping[str, SampleTable], catalogs: Ma
             for name, table in tables.items():
                 TableWriter(builder, group.create_group(name)).write(table)
             builder.write(tmp)
-            if not publish(tmp, path):
-                raise StoreError(f"{path} exists", "Choose another name, or remove it first.")
     finally:
         for source in sources:
             source.close()
-        with contextlib.suppress(OSError):
-            tmp.unlink(missing_ok=True)
 
 
 def keys_in_tables(tables: Sequence[SampleTable], fingerprint: str) -> npt.NDArray[np.uint8]:
@@ -89,7 +82,7 @@ def keys_in_tables(tables: Sequence[SampleTable], fingerprint: str) -> npt.NDArr
 def _write_feature_set(
     builder: FileBuilder, container: h5py.Group, source: RowSource, tables: Mapping[str, SampleTable]
 ) -> None:
-    feature_set = source.catalog.feature_set
+    feature_set = source.index.feature_set
     rows = source.rows_of(keys_in_tables(list(tables.values()), feature_set.fingerprint))
     group = container.create_group(feature_set.fingerprint)
     shard_id = feature_set.fingerprint
@@ -97,11 +90,11 @@ def _write_feature_set(
     builder.numbers(group, "featureset.json", "uint8", np.frombuffer(feature_set.canonical, np.uint8))
 
 
-def _read_catalog(file: SafeFile, container: h5py.Group, fingerprint: str) -> Catalog:
+def _read_index(file: SafeFile, container: h5py.Group, fingerprint: str) -> SampleIndex:
     group = file.group(container, fingerprint)
     document = file.read(file.extent(group, "featureset.json")).tobytes()
     feature_set: FeatureSet = parse_feature_set(document, fingerprint, f"{file.path}: {group.name}")
-    index = read_shard_group(file, group, feature_set)
+    parsed = read_shard_group(file, group, feature_set)
     stat = os.fstat(file.fd)
-    ref = ShardRef(file.path, stat.st_size, stat.st_mtime_ns, index.provenance, index.num_samples)
-    return merge_catalogs(feature_set, [catalog_of_index(feature_set, index, ref)])
+    ref = ShardRef(file.path, stat.st_size, stat.st_mtime_ns, parsed.provenance, parsed.num_samples)
+    return merge_indexes(feature_set, [index_shard(feature_set, parsed, ref)])

@@ -15,7 +15,7 @@ import xxhash
 
 from msakit.feature_store.canonical import canonical_json
 from msakit.feature_store.disk.formats import check_encoding
-from msakit.feature_store.disk.hdf5 import SafeFile
+from msakit.feature_store.disk.hdf5 import MAX_CHILDREN, MAX_NAME_BYTES, SafeFile
 from msakit.feature_store.disk.hdf5_write import FileBuilder
 from msakit.feature_store.disk.layout import FINGERPRINT
 from msakit.feature_store.errors import StoreCorruptError, StoreError
@@ -61,10 +61,10 @@ class TableWriter:
             self._numbers(node, "values", dtype, column.astype(f"<{dtype[0]}8"))
             return
         node = self._builder.group(parent, name, STRINGS, "1.0")
-        encoded = [value.encode() for value in column]
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(value) for value in encoded], out=offsets[1:])
-        self._numbers(node, "values", "uint8", np.frombuffer(b"".join(encoded), np.uint8))
+        texts = [encoded(value, f"column {name!r}, row {row}") for row, value in enumerate(column)]
+        offsets = np.zeros(len(texts) + 1, np.int64)
+        np.cumsum([len(text) for text in texts], out=offsets[1:])
+        self._numbers(node, "values", "uint8", np.frombuffer(b"".join(texts), np.uint8))
         self._numbers(node, "offsets", "int64", offsets)
 
     def _numbers(self, group: h5py.Group, name: str, dtype: str, values: npt.NDArray[Any]) -> None:
@@ -179,14 +179,34 @@ class TableParser:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Check names that become members of an HDF5 group.
+    """Check names that become members of one HDF5 group, by the limits of the reader.
 
     Raises:
-        StoreError: for one that cannot.
+        StoreError: for one that cannot, or for too many.
     """
+    if len(names) > MAX_CHILDREN:
+        raise StoreError(
+            f"{len(names):,} columns are more than the {MAX_CHILDREN:,} a table can have",
+            "Store them as features: one array of that width a sample.",
+        )
     for name in names:
-        if not name or "/" in name or "\0" in name or name in (".", "..") or len(name.encode()) > 255:
+        unusable = not name or "/" in name or "\0" in name or name in (".", "..")
+        if unusable or len(encoded(name, "a name")) > MAX_NAME_BYTES:
             raise StoreError(f"{name!r} cannot name a column", "Use a short name without '/'.")
+
+
+def encoded(text: str, what: str) -> bytes:
+    """UTF-8 of a text.
+
+    Raises:
+        StoreError: naming `what`, when it holds half a character (a lone surrogate).
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(
+            f"{what}: {text[:40]!r} is not Unicode text", "Decode the source with the right encoding."
+        ) from error
 
 
 def _relative(group: h5py.Group, root: h5py.Group) -> str:

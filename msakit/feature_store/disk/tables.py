@@ -6,10 +6,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from msakit.feature_store.disk.files import fsync_directory, publish, temporary_name, translated_errors
+from msakit.feature_store.disk.files import (
+    fsync_directory,
+    list_folder,
+    publish,
+    temporary_name,
+    translated_errors,
+)
 from msakit.feature_store.disk.hdf5 import open_safely
 from msakit.feature_store.disk.hdf5_write import FileBuilder
-from msakit.feature_store.disk.layout import StoreFolder, list_folder
+from msakit.feature_store.disk.layout import StoreFolder
 from msakit.feature_store.disk.table_file import TableParser, TableWriter, check_names
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.featureset import NAME
@@ -59,7 +65,8 @@ def write_table(store: StoreFolder, dataset: str, table: SampleTable) -> SampleT
         StoreWriteError: when the system refuses.
     """
     check_dataset_name(dataset)
-    check_names([*table.columns(), *table.features])
+    check_names(list(table.columns()))
+    check_names(list(table.features))
     folder = store.tables / dataset
     with translated_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

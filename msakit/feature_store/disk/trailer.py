@@ -13,16 +13,29 @@ from pathlib import Path
 import xxhash
 
 from msakit.feature_store.disk.files import read_exactly
-from msakit.feature_store.errors import StoreCorruptError, StoreFormatError
+from msakit.feature_store.disk.image import StructureImage
+from msakit.feature_store.errors import StoreCorruptError, StoreError, StoreFormatError
 
 MAGIC = b"MSKT"
 SPAN = struct.Struct("<QQ")
 FOOTER = struct.Struct("<Q16s4s")
 MAX_SPANS = 1 << 20
+MAX_STRUCTURE_BYTES = 256 << 20
+"""A table of 6,373 columns has about 20 MB."""
 
 
 def pack_trailer(pieces: list[tuple[int, bytes]]) -> bytes:
-    """Return the trailer of a file whose structure is `pieces`, disjoint (offset, bytes)."""
+    """Return the trailer of a file whose structure is `pieces`, disjoint (offset, bytes) in ascending order.
+
+    Raises:
+        StoreError: when a reader would refuse so much structure.
+    """
+    total = sum(len(data) for _, data in pieces)
+    if len(pieces) > MAX_SPANS or total > MAX_STRUCTURE_BYTES:
+        raise StoreError(
+            f"the file would have {total:,} bytes of structure, more than {MAX_STRUCTURE_BYTES:,}",
+            "Write fewer columns, or fewer datasets into one file.",
+        )
     spans = b"".join(SPAN.pack(offset, len(data)) for offset, data in pieces)
     state = xxhash.xxh3_128(spans)
     for _, data in pieces:
@@ -30,10 +43,11 @@ def pack_trailer(pieces: list[tuple[int, bytes]]) -> bytes:
     return spans + FOOTER.pack(len(pieces), state.digest(), MAGIC)
 
 
-def check_trailer(fd: int, path: Path) -> None:
-    """Verify the structure of an open file against its trailer.
+def read_structure(fd: int, path: Path) -> StructureImage:
+    """Read the structure of an open file, verified against its trailer; nothing else of the file is read.
 
     Raises:
+        OSError: as the system says.
         StoreFormatError: when there is no trailer: truncated, foreign or edited by another program.
         StoreCorruptError: when the structure's bytes are not those that were written.
     """
@@ -45,15 +59,21 @@ def check_trailer(fd: int, path: Path) -> None:
     if magic != MAGIC or count > MAX_SPANS or start < 0:
         raise _without_trailer(path)
     spans = read_exactly(fd, count * SPAN.size, start)
-    state = xxhash.xxh3_128(spans)
-    total = 0
+    state, image = xxhash.xxh3_128(spans), StructureImage()
+    total = last = 0
     for offset, length in SPAN.iter_unpack(spans):
         total += length
-        if offset + length > start or total > num_bytes:
+        if offset < last or offset + length > start or total > MAX_STRUCTURE_BYTES:
             raise _damaged(path)
-        state.update(read_exactly(fd, length, offset))
+        last = offset + length
+        piece = read_exactly(fd, length, offset)
+        state.update(piece)
+        image.seek(offset)
+        image.write(piece)
     if state.digest() != digest:
         raise _damaged(path)
+    image.truncate(start)
+    return image
 
 
 def _without_trailer(path: Path) -> StoreFormatError:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from msakit.feature_store.disk.files import publish, temporary_name, translated_errors
+from msakit.feature_store.disk.files import finished_file
 from msakit.feature_store.dtypes import decode_float32
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.corpus import SPLITS, Array
@@ -63,8 +63,6 @@ def export_mmsa(store: FeatureStore, dataset: str, path: Path) -> ExportReport:
         StoreWriteError: the system refuses to write.
     """
     table = store.table(dataset)
-    if path.exists():
-        raise StoreError(f"{path} exists", "Choose another name, or remove it first.")
     unknown = set(table.splits()) - set(SPLITS)
     if unknown:
         raise StoreError(
@@ -76,22 +74,16 @@ def export_mmsa(store: FeatureStore, dataset: str, path: Path) -> ExportReport:
         report.notes.append(
             "no text features (text or text_bert): MMSA reads the file only with its own text added"
         )
-    tmp = temporary_name(path.parent, ".tmp")
-    with tempfile.TemporaryDirectory(prefix="msakit-export-") as scratch, translated_errors(path):
-        try:
-            content = {
-                split: _export_split(table, readers, split, Path(scratch), report)
-                for split in SPLITS
-                if split in table.split
-            }
-            with tmp.open("xb") as stream:
-                pickle.Pickler(stream, protocol=PROTOCOL).dump(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if not publish(tmp, path):
-                raise StoreError(f"{path} exists", "Choose another name, or remove it first.")
-        finally:
-            tmp.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="msakit-export-") as scratch, finished_file(path) as tmp:
+        content = {
+            split: _export_split(table, readers, split, Path(scratch), report)
+            for split in SPLITS
+            if split in table.split
+        }
+        with tmp.open("xb") as stream:
+            pickle.Pickler(stream, protocol=PROTOCOL).dump(content)
+            stream.flush()
+            os.fsync(stream.fileno())
     return report
 
 

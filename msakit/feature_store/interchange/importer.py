@@ -83,11 +83,12 @@ def import_files(
         if isinstance(target, Path):
             store = store or FeatureStore.open_or_create(target)
         if store is not None:
-            keys = _write_features(store, corpus, plans, options, report, progress)
-            table = _build_table(corpus, plans, keys, options, report)
-            if joined is not None:
-                table = _join_features(table, joined)
-            report.version = store.write_table(options.dataset, table).version
+            with store.hold(plans.values()):
+                keys = _write_features(store, corpus, plans, options, report, progress)
+                table = _build_table(corpus, plans, keys, options, report)
+                if joined is not None:
+                    table = _join_features(table, joined)
+                report.version = store.write_table(options.dataset, table).version
         return report
 
 

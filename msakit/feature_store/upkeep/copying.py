@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from msakit.feature_store.disk.catalog import Catalog
 from msakit.feature_store.disk.files import translated_errors
 from msakit.feature_store.disk.layout import StoreFolder
 from msakit.feature_store.disk.rows import RowSource
+from msakit.feature_store.disk.sample_index import SampleIndex
 from msakit.feature_store.disk.seal import write_shard
 from msakit.feature_store.disk.single_file import keys_in_tables
 from msakit.feature_store.errors import StoreError
@@ -45,21 +46,23 @@ def merge_stores(target: FeatureStore, sources: list[FeatureStore], *, dry_run: 
     _refuse_conflicts(target, sources)
     report = CopyReport()
     for source in sources:
-        for fingerprint in source.feature_sets():
-            keys = source.catalog(fingerprint).keys
-            _copy_features(target, source.catalog(fingerprint), keys, report, dry_run=dry_run)
-        for dataset in source.datasets():
-            table = source.table(dataset)
-            if dataset in target.datasets() and _same(target.table(dataset), table):
-                continue
-            report.tables.append(dataset)
-            if not dry_run:
-                target.write_table(dataset, table)
+        feature_sets = source.feature_sets()
+        with nullcontext() if dry_run else target.hold(feature_sets.values()):
+            for fingerprint in feature_sets:
+                keys = source.index(fingerprint).keys
+                _copy_features(target, source.index(fingerprint), keys, report, dry_run=dry_run)
+            for dataset in source.datasets():
+                table = source.table(dataset)
+                if dataset in target.datasets() and _same(target.table(dataset), table):
+                    continue
+                report.tables.append(dataset)
+                if not dry_run:
+                    target.write_table(dataset, table)
     return report
 
 
 def copy_selection(
-    source: FeatureStore, target: FeatureStore, tables: Mapping[str, SampleTable], *, dry_run: bool = False
+    source: FeatureStore, target: FeatureStore, tables: Mapping[str, SampleTable]
 ) -> CopyReport:
     """Copy tables (selections of the source's) and exactly the features they name.
 
@@ -68,22 +71,23 @@ def copy_selection(
     """
     report = CopyReport()
     used = {item.fingerprint for table in tables.values() for item in table.features.values()}
-    for fingerprint in sorted(used):
-        keys = keys_in_tables(list(tables.values()), fingerprint)
-        _copy_features(target, source.catalog(fingerprint), keys, report, dry_run=dry_run)
-    for dataset, table in tables.items():
-        report.tables.append(dataset)
-        if not dry_run:
+    indexes = [source.index(fingerprint) for fingerprint in sorted(used)]
+    with target.hold(index.feature_set for index in indexes):
+        for index in indexes:
+            keys = keys_in_tables(list(tables.values()), index.feature_set.fingerprint)
+            _copy_features(target, index, keys, report, dry_run=False)
+        for dataset, table in tables.items():
+            report.tables.append(dataset)
             target.write_table(dataset, table)
     return report
 
 
-def chunks_by_size(catalog: Catalog, keys: Keys) -> Iterator[Keys]:
+def chunks_by_size(index: SampleIndex, keys: Keys) -> Iterator[Keys]:
     """Cut keys into runs that make one shard each."""
-    found = catalog.find(keys)
+    found = index.find(keys)
     sizes = sum(
-        catalog.places[spec.name].length[found].astype(np.int64) * spec.row_bytes
-        for spec in catalog.feature_set.fields
+        index.places[spec.name].length[found].astype(np.int64) * spec.row_bytes
+        for spec in index.feature_set.fields
     )
     start = total = 0
     for position, size in enumerate(np.broadcast_to(sizes, len(keys)).tolist()):
@@ -96,21 +100,20 @@ def chunks_by_size(catalog: Catalog, keys: Keys) -> Iterator[Keys]:
 
 
 def _copy_features(
-    target: FeatureStore, catalog: Catalog, keys: Keys, report: CopyReport, *, dry_run: bool
+    target: FeatureStore, index: SampleIndex, keys: Keys, report: CopyReport, *, dry_run: bool
 ) -> None:
-    feature_set = catalog.feature_set
-    if feature_set.fingerprint in target.feature_sets():
-        keys = keys[target.catalog(feature_set.fingerprint).find(keys) < 0]
+    feature_set = index.feature_set
+    if feature_set.fingerprint in target.fingerprints():
+        keys = keys[target.index(feature_set.fingerprint).find(keys) < 0]
     report.samples[feature_set.fingerprint] = report.samples.get(feature_set.fingerprint, 0) + len(keys)
-    found = catalog.find(keys)
-    lengths = {spec.name: int(catalog.places[spec.name].length[found].sum()) for spec in feature_set.fields}
+    found = index.find(keys)
+    lengths = {spec.name: int(index.places[spec.name].length[found].sum()) for spec in feature_set.fields}
     report.num_bytes += sum(lengths[spec.name] * spec.row_bytes for spec in feature_set.fields)
     if dry_run:
         return
     folder = StoreFolder(target.path).feature_set(feature_set.fingerprint)
-    folder.create(feature_set)
-    source = RowSource(catalog)
-    for chunk in chunks_by_size(catalog, keys):
+    source = RowSource(index)
+    for chunk in chunks_by_size(index, keys):
         with translated_errors(folder.path):
             write_shard(folder, feature_set, source.rows_of(chunk), (uuid.uuid4().hex, source.provenance()))
     target.refresh()
@@ -118,25 +121,25 @@ def _copy_features(
 
 def _refuse_conflicts(target: FeatureStore, sources: list[FeatureStore]) -> None:
     """Check before anything is written that no key means two things."""
-    seen: dict[str, list[tuple[FeatureStore, Catalog]]] = {}
+    seen: dict[str, list[tuple[FeatureStore, SampleIndex]]] = {}
     for store in [target, *sources]:
         for fingerprint in store.feature_sets():
-            catalog = store.catalog(fingerprint)
+            index = store.index(fingerprint)
             for other, earlier in seen.get(fingerprint, []):
-                _compare(store, catalog, other, earlier)
-            seen.setdefault(fingerprint, []).append((store, catalog))
+                _compare(store, index, other, earlier)
+            seen.setdefault(fingerprint, []).append((store, index))
 
 
-def _compare(store: FeatureStore, catalog: Catalog, other: FeatureStore, earlier: Catalog) -> None:
-    rows = earlier.find(catalog.keys)
+def _compare(store: FeatureStore, index: SampleIndex, other: FeatureStore, earlier: SampleIndex) -> None:
+    rows = earlier.find(index.keys)
     common = rows >= 0
-    modality = catalog.feature_set.modality
-    ours, theirs = catalog.places[modality].hashes[common], earlier.places[modality].hashes[rows[common]]
+    modality = index.feature_set.modality
+    ours, theirs = index.places[modality].hashes[common], earlier.places[modality].hashes[rows[common]]
     differing = np.flatnonzero(ours != theirs)
     if len(differing):
-        key = catalog.keys[common][differing[0]].tobytes().hex()
+        key = index.keys[common][differing[0]].tobytes().hex()
         raise StoreError(
-            f"{len(differing)} samples of {modality} feature set {catalog.feature_set.fingerprint} "
+            f"{len(differing)} samples of {modality} feature set {index.feature_set.fingerprint} "
             f"have other values in {store.path} than in {other.path}, the first is {key}",
             "The extractor is not deterministic; keep one of the two.",
         )

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from msakit.feature_store.disk.catalog import Catalog
-from msakit.feature_store.disk.shard import provenance_of
+from msakit.feature_store.disk.files import list_folder
+from msakit.feature_store.disk.layout import StoreFolder
+from msakit.feature_store.disk.sample_index import SampleIndex
+from msakit.feature_store.errors import StoreError
 from msakit.feature_store.store import FeatureStore
 
 
 def describe_store(store: FeatureStore) -> dict[str, Any]:
-    """Return one line's worth about every dataset and feature set."""
+    """Return one line's worth about every dataset and feature set.
+
+    What cannot be read has a member `error` in its line and hides nothing else; `quarantined` are the files
+    that recovery or repair put aside.
+    """
     return {
         "path": str(store.path),
         "read_only": store.read_only,
-        "datasets": [_dataset_line(store, name) for name in store.datasets()],
-        "feature_sets": [_feature_set_line(store.catalog(name)) for name in store.feature_sets()],
+        "datasets": [_line("dataset", name, _dataset_line, store) for name in store.datasets()],
+        "feature_sets": [_line("fingerprint", name, _stored_line, store) for name in store.fingerprints()],
+        "quarantined": [str(path) for path in quarantined_files(store)],
     }
+
+
+def quarantined_files(store: FeatureStore) -> list[Path]:
+    """Files that were put aside as damaged, in every feature set."""
+    if store.read_only:
+        return []
+    folders = StoreFolder(store.path).feature_sets()
+    return [path for folder in folders for path in list_folder(folder.quarantine)]
 
 
 def describe_dataset(store: FeatureStore, name: str) -> dict[str, Any]:
@@ -52,20 +69,33 @@ def describe_feature_set(store: FeatureStore, prefix: str) -> dict[str, Any]:
         StoreError: when no feature set, or several, begin with `prefix`.
     """
     feature_set = store.feature_set(prefix)
-    catalog = store.catalog(feature_set.fingerprint)
-    lengths = catalog.places[feature_set.modality].length
+    index = store.index(feature_set.fingerprint)
+    lengths = index.places[feature_set.modality].length
     settings: dict[str, Any] = json.loads(feature_set.canonical)
-    return _feature_set_line(catalog) | {
+    return _feature_set_line(index) | {
         "settings": settings,
         "frames": {
             "total": int(lengths.sum(dtype=np.int64)),
             "shortest": int(lengths.min(initial=0)) if not len(lengths) else int(lengths.min()),
             "longest": int(lengths.max(initial=0)),
         },
-        "duplicates": catalog.num_duplicates,
-        "conflicts": [key.hex() for key in catalog.conflicts],
-        "provenance": _provenance(catalog),
+        "duplicates": index.num_duplicates,
+        "conflicts": [key.hex() for key in index.conflicts],
+        "provenance": _provenance(index),
     }
+
+
+def _line(
+    key: str, name: str, describe: Callable[[FeatureStore, str], dict[str, Any]], store: FeatureStore
+) -> dict[str, Any]:
+    try:
+        return describe(store, name)
+    except StoreError as error:
+        return {key: name, "error": error.message, "hint": error.hint}
+
+
+def _stored_line(store: FeatureStore, fingerprint: str) -> dict[str, Any]:
+    return _feature_set_line(store.index(fingerprint))
 
 
 def _dataset_line(store: FeatureStore, name: str) -> dict[str, Any]:
@@ -79,8 +109,8 @@ def _dataset_line(store: FeatureStore, name: str) -> dict[str, Any]:
     }
 
 
-def _feature_set_line(catalog: Catalog) -> dict[str, Any]:
-    feature_set = catalog.feature_set
+def _feature_set_line(index: SampleIndex) -> dict[str, Any]:
+    feature_set = index.feature_set
     return {
         "fingerprint": feature_set.fingerprint,
         "modality": feature_set.modality,
@@ -88,19 +118,18 @@ def _feature_set_line(catalog: Catalog) -> dict[str, Any]:
         "width": feature_set.width,
         "dtype": feature_set.dtype,
         "frame_shift_s": feature_set.frame_shift_s,
-        "samples": len(catalog),
-        "shards": len(catalog.shards),
+        "samples": len(index),
+        "shards": len(index.shards),
         "bytes": sum(
-            int(catalog.places[spec.name].length.sum(dtype=np.int64)) * spec.row_bytes
+            int(index.places[spec.name].length.sum(dtype=np.int64)) * spec.row_bytes
             for spec in feature_set.fields
         ),
     }
 
 
-def _provenance(catalog: Catalog) -> list[dict[str, Any]]:
+def _provenance(index: SampleIndex) -> list[dict[str, Any]]:
     """Distinct provenance documents with the number of samples each accounts for."""
     counts: dict[str, int] = {}
-    for ref in catalog.shards:
+    for ref in index.shards:
         counts[ref.provenance] = counts.get(ref.provenance, 0) + ref.num_samples
-    paths = {ref.provenance: ref.path for ref in catalog.shards}
-    return [{"samples": count} | provenance_of(text, paths[text]) for text, count in counts.items()]
+    return [{"samples": count} | json.loads(document) for document, count in counts.items()]

@@ -1,8 +1,7 @@
-"""Keeping a store folder tidy: compact, collect garbage, recover journals, remove."""
+"""Keeping a store folder tidy: compact, recover journals, remove datasets and modalities."""
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -11,31 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from msakit.feature_store.canonical import canonical_json
-from msakit.feature_store.disk.catalog import Catalog, catalog_of_shard, merge_catalogs
-from msakit.feature_store.disk.files import (
-    fsync_directory,
-    remove_dead_temporaries,
-    translated_errors,
-    write_whole,
-)
+from msakit.feature_store.disk.adoption import Recovery, adopt_orphans
+from msakit.feature_store.disk.files import translated_errors
 from msakit.feature_store.disk.journal import Locking
-from msakit.feature_store.disk.layout import FeatureSetFolder, StoreFolder, list_folder
+from msakit.feature_store.disk.layout import FeatureSetFolder, write_document
 from msakit.feature_store.disk.rows import RowSource
-from msakit.feature_store.disk.seal import Recovery, adopt_orphans, write_shard
-from msakit.feature_store.disk.tables import (
-    check_dataset_name,
-    dataset_names,
-    read_table,
-    table_path,
-    table_versions,
-)
+from msakit.feature_store.disk.sample_index import SampleIndex, index_shard_file, merge_indexes
+from msakit.feature_store.disk.seal import write_shard
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.featureset import FeatureSet
 from msakit.feature_store.store import FeatureStore
 from msakit.feature_store.upkeep.copying import chunks_by_size
+from msakit.feature_store.upkeep.garbage import Garbage, folder_of, remove
 
 SMALL_SHARD_BYTES = 64 << 20
-GRACE_S = 3600.0
 
 
 @dataclass
@@ -49,21 +37,8 @@ class CompactReport:
     num_conflicts: int = 0
 
 
-@dataclass
-class Garbage:
-    """Paths that are of no use any more, with their size."""
-
-    paths: list[Path] = field(default_factory=list)
-    num_bytes: int = 0
-
-    def add(self, path: Path) -> None:
-        """Note a file or folder."""
-        self.paths.append(path)
-        self.num_bytes += size_of(path)
-
-
 def compact(
-    store: FeatureStore, *, small_bytes: int = SMALL_SHARD_BYTES, dry_run: bool = False
+    store: FeatureStore, *, small_bytes: float = SMALL_SHARD_BYTES, dry_run: bool = False
 ) -> list[CompactReport]:
     """Merge small shards and drop duplicates, feature set by feature set.
 
@@ -73,55 +48,17 @@ def compact(
     the store before keep working. A crash anywhere costs duplicates and nothing else.
 
     Raises:
-        StoreError: when the store is a single file, a shard is damaged, or writing fails.
+        StoreError: when the store is a single file, the size none, a shard damaged, or writing fails.
     """
-    _folder_of(store)
+    if not small_bytes > 0:
+        raise StoreError(f"a shard of {small_bytes} bytes is not a size", "Give a size above 0.")
     reports = []
-    for folder in StoreFolder(store.path).feature_sets():
+    for folder in folder_of(store).feature_sets():
         report = _compact_one(folder, folder.load(), small_bytes, dry_run=dry_run)
         if report.merged or report.num_conflicts:
             reports.append(report)
     store.refresh()
     return reports
-
-
-def find_garbage(
-    store: FeatureStore, *, unreferenced: bool = False, grace_s: float = GRACE_S, now_s: float | None = None
-) -> Garbage:
-    """List what can be removed without losing a sample any table names.
-
-    Args:
-        store: the store.
-        unreferenced: also feature sets no current table names (and the superseded tables that do name them);
-            feature sets with a journal, that is, being written, never.
-        grace_s: how long compacted shards are kept for readers opened before.
-        now_s: the current time.
-    """
-    root, now = _folder_of(store), time.time() if now_s is None else now_s
-    garbage = Garbage()
-    for folder in root.feature_sets():
-        names = {path.name for path in list_folder(folder.shards)}
-        for name in sorted(folder.retired_shards(names) & names):
-            if now - _retired_at(folder, name) >= grace_s:
-                garbage.add(folder.shards / name)
-    if unreferenced:
-        _add_unreferenced(root, garbage)
-    return garbage
-
-
-def collect_garbage(store: FeatureStore, garbage: Garbage) -> None:
-    """Remove what `find_garbage` listed, and temporary files of dead processes.
-
-    Raises:
-        StoreWriteError: when the system refuses.
-    """
-    root = _folder_of(store)
-    with translated_errors(root.path):
-        for path in garbage.paths:
-            _remove(root, path)
-        for folder in [root.path / "tmp", *(item.tmp for item in root.feature_sets())]:
-            remove_dead_temporaries(folder, GRACE_S, time.time())
-    store.refresh()
 
 
 def recover(
@@ -139,17 +76,27 @@ def recover(
         locking: "flock", or "none" on file systems without locks.
         foreign_older_than_s: also adopt journals of other machines that were not touched for this long; only
             safe when their writers are known to be dead.
+
+    Raises:
+        StoreError: when `wal_dir` is no folder, the age is none, or the machine refuses.
     """
+    root = folder_of(store)
+    if wal_dir is not None and not wal_dir.is_dir():
+        raise StoreError(f"there is no folder {wal_dir}", "Name the folder that the writers were given.")
+    if foreign_older_than_s is not None and not foreign_older_than_s >= 0:
+        raise StoreError(f"{foreign_older_than_s} s is not an age", "Give 0 or more.")
     found = {}
-    for folder in _folder_of(store).feature_sets():
-        found[folder.fingerprint] = adopt_orphans(
-            folder,
-            folder.load(),
-            wal_dir=wal_dir / folder.fingerprint if wal_dir else None,
-            locking=locking,
-            foreign_older_than_s=foreign_older_than_s,
-            now_s=time.time(),
-        )
+    for folder in root.feature_sets():
+        feature_set = folder.load()
+        with store.hold([feature_set]):
+            found[folder.fingerprint] = adopt_orphans(
+                folder,
+                feature_set,
+                wal_dir=wal_dir / folder.fingerprint if wal_dir else None,
+                locking=locking,
+                foreign_older_than_s=foreign_older_than_s,
+                now_s=time.time(),
+            )
     store.refresh()
     return found
 
@@ -160,13 +107,15 @@ def remove_dataset(store: FeatureStore, dataset: str, *, dry_run: bool = False) 
     Raises:
         StoreError: when there is no such dataset.
     """
-    root = _folder_of(store)
-    store.table(dataset)
+    root = folder_of(store)
+    if dataset not in store.datasets():  # one that cannot be read can be removed
+        known = ", ".join(store.datasets()) or "none"
+        raise StoreError(f"{store.path} has no dataset {dataset!r}", f"Its datasets: {known}.")
     garbage = Garbage()
     garbage.add(root.tables / dataset)
     if not dry_run:
         with translated_errors(root.path):
-            _remove(root, root.tables / dataset)
+            remove(root, root.tables / dataset)
     return garbage
 
 
@@ -183,80 +132,33 @@ def remove_modality(store: FeatureStore, dataset: str, modality: str, *, dry_run
     return int(np.count_nonzero(column.present))
 
 
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of everything in a folder."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
-
-
-def _folder_of(store: FeatureStore) -> StoreFolder:
-    if store.read_only:
-        raise StoreError(f"{store.path} is a single-file store, which is read-only", "Use a store folder.")
-    return StoreFolder(store.path)
-
-
 def _compact_one(
-    folder: FeatureSetFolder, feature_set: FeatureSet, small_bytes: int, *, dry_run: bool
+    folder: FeatureSetFolder, feature_set: FeatureSet, small_bytes: float, *, dry_run: bool
 ) -> CompactReport:
     report = CompactReport(folder.fingerprint)
-    parts = {path.name: catalog_of_shard(path, feature_set) for path in folder.live_shards()}
-    whole = merge_catalogs(feature_set, list(parts.values()))
+    parts = {path.name: index_shard_file(path, feature_set) for path in folder.live_shards()}
+    whole = merge_indexes(feature_set, list(parts.values()))
     chosen = [name for name, part in parts.items() if part.shards[0].num_bytes < small_bytes]
     if whole.num_duplicates:
         chosen = list(parts)
     report.num_conflicts = len(whole.conflicts)
     if len(chosen) < 2 or whole.conflicts:  # which of two values is right is not for compaction to say
         return report
-    merged = merge_catalogs(feature_set, [parts[name] for name in chosen])
+    merged = merge_indexes(feature_set, [parts[name] for name in chosen])
     report.merged, report.num_duplicates = chosen, merged.num_duplicates
     if not dry_run:
         report.written = _write_merged(folder, merged)
         document = canonical_json({"old": chosen, "new": report.written})
-        write_whole(folder.tmp, folder.retired / f"{uuid.uuid4().hex}.json", document)
+        with translated_errors(folder.retired):
+            write_document(folder.tmp, folder.retired / f"{uuid.uuid4().hex}.json", document)
     return report
 
 
-def _write_merged(folder: FeatureSetFolder, catalog: Catalog) -> list[str]:
-    source, written = RowSource(catalog), []
-    for chunk in chunks_by_size(catalog, catalog.keys):
+def _write_merged(folder: FeatureSetFolder, index: SampleIndex) -> list[str]:
+    source, written = RowSource(index), []
+    for chunk in chunks_by_size(index, index.keys):
         shard_id = uuid.uuid4().hex
         with translated_errors(folder.path):
-            write_shard(folder, catalog.feature_set, source.rows_of(chunk), (shard_id, source.provenance()))
+            write_shard(folder, index.feature_set, source.rows_of(chunk), (shard_id, source.provenance()))
         written.append(f"{shard_id}.h5")
     return written
-
-
-def _retired_at(folder: FeatureSetFolder, name: str) -> float:
-    times = [
-        path.stat().st_mtime for path in list_folder(folder.retired) if name.encode() in path.read_bytes()
-    ]
-    return max(times, default=0.0)
-
-
-def _add_unreferenced(root: StoreFolder, garbage: Garbage) -> None:
-    current = [read_table(root, name, None) for name in dataset_names(root)]
-    used = {item.fingerprint for table in current for item in table.features.values()}
-    doomed = set()
-    for folder in root.feature_sets():
-        if folder.fingerprint not in used and not list_folder(folder.wal):
-            doomed.add(folder.fingerprint)
-            garbage.add(folder.path)
-    for name in dataset_names(root):
-        check_dataset_name(name)
-        for version in table_versions(root, name)[:-1]:
-            table = read_table(root, name, version)
-            if any(item.fingerprint in doomed for item in table.features.values()):
-                garbage.add(table_path(root, name, version))
-
-
-def _remove(root: StoreFolder, path: Path) -> None:
-    if path.is_file():
-        path.unlink()
-        fsync_directory(path.parent)
-        return
-    # Out of sight in one step first: a half-removed folder must never look like a store's.
-    doomed = root.path / "tmp" / f"{uuid.uuid4().hex}.removed"
-    path.rename(doomed)
-    fsync_directory(path.parent)
-    shutil.rmtree(doomed)

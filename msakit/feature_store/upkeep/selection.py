@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from msakit.feature_store.errors import StoreError
+from msakit.feature_store.regular import read_bounded
 from msakit.feature_store.table import SampleTable
+
+MAX_IDS_BYTES = 64 << 20
 
 
 def matching_rows(
@@ -44,6 +48,19 @@ def matching_rows(
     if not keep.any():
         raise StoreError("no sample is selected", "Loosen the conditions.")
     return np.flatnonzero(keep).astype(np.int64)
+
+
+def read_ids(path: Path) -> list[str]:
+    """Read sample ids from a text file, one a line.
+
+    Raises:
+        StoreError: when it cannot be read, is larger than 64 MB or not UTF-8.
+    """
+    try:
+        text = read_bounded(path, MAX_IDS_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path} is not a text file in UTF-8", "Save it as UTF-8, one id a line.") from error
+    return [line.strip("\r") for line in text.split("\n") if line.strip()]
 
 
 def _holds(table: SampleTable, condition: str) -> npt.NDArray[np.bool_]:

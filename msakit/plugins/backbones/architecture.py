@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from msakit.core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.config import CausalLMConfig, LoraConfig
+    from .config import CausalLMConfig, LoraConfig
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+_LARGEST = {"hidden_size": 1 << 17, "vocab_size": 1 << 24, "num_hidden_layers": 1 << 10}
+_MAX_COUNT = 1 << 14
+_MAX_NUMBER = 1 << 31
+_MAX_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,41 @@ class BackboneFacts:
     num_parameters: int
     num_trainable: int
     weight_bytes: int
+
+
+def check_facts(facts: Mapping[str, Any], *, depth: int = 0) -> None:
+    """Refuse sizes no model has, before anything is built of them.
+
+    Raises:
+        InputError: Names the key.
+    """
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            if depth == _MAX_DEPTH:
+                raise InputError(f"config.json: '{key[:80]}' is nested too deeply for an architecture.")
+            check_facts(value, depth=depth + 1)
+        largest = _LARGEST.get(key, _MAX_COUNT if key.startswith(("num_", "n_")) else _MAX_NUMBER)
+        is_size = isinstance(value, int) and not isinstance(value, bool)
+        if key in _LARGEST and not (is_size and 0 < value <= largest):
+            raise InputError(f"config.json: {key} should be a whole number from 1 to {largest:,}.")
+        if is_size and abs(value) > largest:
+            raise InputError(f"config.json: {key[:80]} is larger than {largest:,}, which no model has.")
+
+
+def check_size(facts: Mapping[str, Any], weight_bytes: int) -> None:
+    """Refuse an architecture that its weights cannot fill, before memory is taken for it.
+
+    Raises:
+        InputError: There are more parameters than the files hold, at half a byte each.
+    """
+    if facts.get("model_type") not in CONFIG_MAPPING:
+        return  # transformers refuses it, or asks for code of its own
+    described = sum(parameter.numel() for parameter in build_empty(facts).parameters())
+    if described > 2 * weight_bytes:
+        raise InputError(
+            f"config.json describes {described:,} parameters, but the weights hold {weight_bytes:,} bytes.",
+            hint="Is the checkpoint complete?",
+        )
 
 
 def build_random(architecture: Mapping[str, Any], seed: int) -> PreTrainedModel:
@@ -67,7 +107,7 @@ def measure(architecture: Mapping[str, Any], config: CausalLMConfig) -> Backbone
         num_layers=text.num_hidden_layers,
         vocab_size=text.vocab_size,
         num_parameters=total,
-        num_trainable=count_lora(model, config.lora) if config.adaptation == "lora" else 0,
+        num_trainable=0 if config.frozen else count_lora(model, config.lora),
         weight_bytes=_weight_bytes(model, total, config),
     )
 
@@ -116,8 +156,10 @@ def _weight_bytes(model: PreTrainedModel, total: int, config: CausalLMConfig) ->
 
 
 def _config(architecture: Mapping[str, Any]) -> Any:
+    check_facts(architecture)
     facts = dict(architecture)
     try:
         return AutoConfig.for_model(facts.pop("model_type"), **facts)
-    except (KeyError, ValueError) as error:
-        raise InputError(f"The backbone's architecture is not one transformers knows: {error}") from error
+    except Exception as error:  # whatever a stranger's facts make transformers raise
+        reason = str(error)[:200]
+        raise InputError(f"The backbone's architecture is not one transformers knows: {reason}") from error

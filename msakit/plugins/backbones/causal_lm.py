@@ -17,10 +17,11 @@ from transformers import DynamicCache, GenerationConfig
 
 from msakit.core.errors import InputError
 from msakit.core.tensors import Sequence
-from msakit.plugins.backbones.decoding import Decoder, context_mask
-from msakit.plugins.backbones.layout import SLOT, lengths_of, pad_rows
-from msakit.plugins.backbones.lora import load_lora
-from msakit.plugins.backbones.prefix import PrefixCache, PrefixStates
+
+from .decoding import Decoder, context_mask
+from .layout import SLOT, lengths_of, pad_rows
+from .lora import load_lora
+from .prefix import PrefixCache, PrefixStates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from msakit.core.pipeline.answers import AnswerTrie
     from msakit.core.pipeline.prompt import Prompt
-    from msakit.plugins.backbones.codecs import TextCodec
+
+    from .codecs import TextCodec
 
 _LOGIT_CHUNK_BYTES = 1 << 28
 

@@ -11,8 +11,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError, MissingExtraError
-from msakit.plugins.backbones.checkpoints import CheckpointFormat, require
-from msakit.plugins.backbones.tensor_names import Named, TensorNames
+
+from .checkpoints import CheckpointFormat, require
+from .tensor_names import Named, TensorNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,7 +5,6 @@ Nothing of the checkpoint's own code runs, and at most one tensor exists twice a
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,8 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from msakit.core.errors import InputError
-from msakit.plugins.backbones.architecture import build_empty
-from msakit.plugins.backbones.devices import choose_device, dtype_of
+from msakit.core.files import read_json
+
+from .architecture import build_empty
+from .devices import choose_device, dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.codecs import TextCodec
-    from msakit.plugins.backbones.config import CausalLMConfig
-    from msakit.plugins.backbones.tensor_names import Named
+    from .codecs import TextCodec
+    from .config import CausalLMConfig
+    from .tensor_names import Named
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +124,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: The folder has none, or it is not JSON.
     """
     file = folder / "config.json"
-    if not file.is_file():
+    if not file.exists():
         raise InputError(f"The folder '{folder}' holds no model: config.json is missing.")
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise InputError(f"'{file}' is not valid JSON: {error}") from error
+    return read_json(file)
 
 
 def require(facts: Mapping[str, Any], family: str, **expected: object) -> None:

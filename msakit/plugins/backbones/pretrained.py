@@ -6,15 +6,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from msakit.core.errors import InputError, MsakitError
-from msakit.plugins.backbones.codecs import HubCodec
-from msakit.plugins.backbones.decoding import Decoder
-from msakit.plugins.backbones.devices import choose_device, dtype_of, quantization_settings
-from msakit.plugins.backbones.prefix import PrefixStates
+from msakit.core.trust import CodeSource
+
+from .codecs import HubCodec
+from .decoding import Decoder
+from .devices import choose_device, dtype_of, quantization_settings
+from .prefix import PrefixStates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +23,18 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from msakit.plugins.backbones.config import CausalLMConfig
+    from .config import CausalLMConfig
 
 _NO_BACKBONE = "Models of type '{kind}' cannot be run in parts as a backbone needs."
 
 
-def load_codec(folder: Path, *, trusted: bool = False) -> HubCodec:
-    """The tokenizer of a folder; raises what `load_model` raises."""
+def load_codec(folder: Path, code: CodeSource | None = None) -> HubCodec:
+    """The tokenizer of a folder; takes and raises what `load_model` does."""
+    code = code or CodeSource.folder(folder)
     try:
-        return HubCodec(AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted))
-    except (OSError, ValueError) as error:
-        raise _explain(folder, error) from error
+        return HubCodec(AutoTokenizer.from_pretrained(folder, trust_remote_code=code.trusted))
+    except Exception as error:  # whatever parsing a stranger's files raises
+        raise _explain(folder, code, error) from error
 
 
 @contextmanager
@@ -47,18 +49,19 @@ def _no_progress_bar() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def load_model(folder: Path, config: CausalLMConfig, *, trusted: bool = False) -> PreTrainedModel:
+def load_model(folder: Path, config: CausalLMConfig, code: CodeSource | None = None) -> PreTrainedModel:
     """The model of a folder, on its device and in its dtype.
 
     Args:
         folder: Weights, config.json and tokenizer, as transformers saves them.
         config: Device, dtype and quantization.
-        trusted: Whether code in the folder may run.
+        code: Where code that came with the model is from; the folder itself by default.
 
     Raises:
         InputError: The folder holds no model, needs its own code to run, or cannot be a backbone.
         MsakitError: The model does not fit into memory.
     """
+    code = code or CodeSource.folder(folder)
     device, dtype = choose_device(config.device), dtype_of(config.dtype)
     options = quantization_settings(config.quantization, dtype, device)
     if device.type != "cpu":
@@ -69,14 +72,14 @@ def load_model(folder: Path, config: CausalLMConfig, *, trusted: bool = False) -
                 folder,
                 dtype=dtype,
                 attn_implementation="sdpa",
-                trust_remote_code=trusted,
+                trust_remote_code=code.trusted,
                 output_loading_info=True,
                 **options,
             )
     except torch.OutOfMemoryError as error:
         raise MsakitError(f"The model in '{folder}' does not fit into the memory of '{device}'.") from error
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _explain(folder, error) from error
+    except Exception as error:  # whatever parsing a stranger's files raises
+        raise _explain(folder, code, error) from error
     if report["missing_keys"]:
         lacking = sorted(report["missing_keys"])
         raise InputError(f"The model in '{folder}' lacks {len(lacking)} tensors, {lacking[0]} among them.")
@@ -110,11 +113,11 @@ def check_split_run(model: PreTrainedModel) -> None:
         raise InputError(_NO_BACKBONE.format(kind=model.config.model_type))
 
 
-def _explain(folder: Path, error: Exception) -> InputError:
-    if "trust_remote_code" in str(error):
+def _explain(folder: Path, code: CodeSource, error: Exception) -> InputError:
+    if "trust_remote_code" in str(error) and not code.trusted:
         return InputError(
-            f"The model in '{folder}' needs code of its own to run, which is refused unless it is named.",
-            hint="If you trust it, name its repository or folder under the backbone's trust_remote_code.",
+            f"The model in '{folder}' needs code of its own to run, which is refused unless you name it.",
+            hint=code.remedy,
         )
-    reason = str(error).strip().partition("\n")[0]
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
     return InputError(f"The folder '{folder}' holds no model that can be loaded: {reason}")

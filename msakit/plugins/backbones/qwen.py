@@ -13,8 +13,9 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError, MissingExtraError
-from msakit.plugins.backbones.checkpoints import CheckpointFormat, require
-from msakit.plugins.backbones.tensor_names import Named, TensorNames
+
+from .checkpoints import CheckpointFormat, require
+from .tensor_names import Named, TensorNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

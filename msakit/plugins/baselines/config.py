@@ -20,7 +20,7 @@ class EmptyConfig(_Settings):
     """The fuser `none` and the injector `none` have no setting."""
 
 
-class PromptConfig(_Settings):
+class PromptTuningConfig(_Settings):
     """Settings of the fuser `prompt{tokens}`."""
 
     tokens: int = Field(default=6, gt=0, description="Learned constant tokens (K0).")

@@ -9,7 +9,8 @@ from torch import nn
 
 from msakit.core.tensors import Fused
 from msakit.nn import keep_present
-from msakit.plugins.baselines.pooled import StreamVectors
+
+from .pooled import StreamVectors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from msakit.core.interfaces import Diagnostic
 from msakit.core.tensors import Fused
 from msakit.nn import Attention, TokenBlock, clean, ignored_keys, masked_mean, project, sequence_of
 
@@ -107,6 +108,18 @@ class CrossModalTokens(nn.Module):
                 diagnostics[f"attention_text_{asked}"] = weights.detach() * mask[..., None]
         fused = self.block(torch.stack(tokens, dim=1), torch.stack(masks, dim=1))
         return Fused(fused, diagnostics=diagnostics)
+
+    @property
+    def diagnostics(self) -> dict[str, Diagnostic]:
+        """What `forward` shows in evaluation mode."""
+        return {
+            f"attention_text_{name}": Diagnostic("map", ("text", name), f"attention of the text over {name}")
+            for name in self.modalities
+        }
+
+    def diagnose(self, diagnostics: Mapping[str, Tensor]) -> list[str]:
+        """Nothing to check: it shows maps alone."""
+        return []
 
     def _streams(self, text: Sequence, modalities: Mapping[str, Encoded]) -> dict[str, tuple[Tensor, Tensor]]:
         """Every stream at the internal width with its mask."""

@@ -20,7 +20,7 @@ REDUNDANT_COSINE = 0.9
 
 def effective_experts(alpha: Tensor) -> Tensor:
     """How many experts each sample uses, exp of the entropy of alpha [N, E], to [N]; 1 to E."""
-    entropy: Tensor = torch.special.entr(alpha.double()).sum(dim=-1)
+    entropy: Tensor = torch.special.entr(alpha.float()).sum(dim=-1)
     return entropy.exp()
 
 

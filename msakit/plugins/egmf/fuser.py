@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from msakit.core.interfaces import Diagnostic
 from msakit.core.tensors import Fused
 from msakit.nn import Attention, clean, masked_mean, project, sequence_of
-from msakit.plugins.egmf.diagnosis import diagnose_experts, diagnose_gate
+
+from .diagnosis import diagnose_experts, diagnose_gate, effective_experts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,7 +176,8 @@ class ExpertGuidedFusion(nn.Module):
         """Text [B, L, H] and sequences [B, T, E] to one token [B, 1, F].
 
         Diagnostics: `alpha` [B, N], the experts' weights; `expert_cosine` [B, N(N-1)/2], the cosine
-        of the experts' outputs, pairs in the order 12, 13, 23.
+        of the experts' outputs, pairs in the order 12, 13, 23; `effective_experts` [B], exp of the
+        entropy of alpha.
         """
         words = clean(text)
         frames = {name: sequence_of(modalities[name]) for name in self.projections}
@@ -185,11 +188,26 @@ class ExpertGuidedFusion(nn.Module):
         alpha = self.gate(features)
         mixture = self.dropout((alpha[..., None] * outputs).sum(dim=1))
         tokens = features + mixture if self.residual else mixture
-        diagnostics = {"alpha": alpha.detach(), "expert_cosine": _pairwise_cosine(outputs.detach())}
+        diagnostics = {
+            "alpha": alpha.detach(),
+            "expert_cosine": _pairwise_cosine(outputs.detach()),
+            "effective_experts": effective_experts(alpha.detach()),
+        }
         return Fused(tokens[:, None], diagnostics=diagnostics)
 
+    @property
+    def diagnostics(self) -> dict[str, Diagnostic]:
+        """What `forward` shows."""
+        names = tuple(self.experts)
+        pairs = tuple(" and ".join(pair) for pair in itertools.combinations(names, 2))
+        return {
+            "alpha": Diagnostic("weights", names, "weights of the experts"),
+            "expert_cosine": Diagnostic("scalars", pairs, "cosine of two experts' outputs"),
+            "effective_experts": Diagnostic("scalars", (), "how many experts a sample uses"),
+        }
+
     def diagnose(self, diagnostics: Mapping[str, Tensor]) -> list[str]:
-        """What a user should know of a whole split's diagnostics; empty where all is well."""
+        """A gate that no longer chooses, and experts that say the same."""
         names = tuple(self.experts)
         findings = diagnose_experts(diagnostics["expert_cosine"], names)
         chooses = not isinstance(self.gate, StaticGate) and len(names) > 1

@@ -42,6 +42,7 @@ class BlendshapesExtractor:
     modality = "vision"
     width = _NUM_BLENDSHAPES + len(_POSE) + 1
     deterministic = True
+    start_s = 0.0
 
     def __init__(self, *, fps: float, min_detection_confidence: float) -> None:
         self._fps = fps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
@@ -20,9 +22,7 @@ class ProsodyConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> ProsodyConfig:
-        if abs(self.frame_shift_s * 100 - round(self.frame_shift_s * 100)) > 1e-6:
-            msg = f"frame_shift_s {self.frame_shift_s} is not a multiple of 0.01"
-            raise ValueError(msg)
+        check_multiple(self.frame_shift_s, 0.01)
         if not self.pitch_floor_hz < self.pitch_ceiling_hz < self.sample_rate_hz / 2:
             msg = "pitch_floor_hz < pitch_ceiling_hz < sample_rate_hz / 2 does not hold"
             raise ValueError(msg)
@@ -38,3 +38,60 @@ class BlendshapesConfig(BaseModel):
     min_detection_confidence: float = Field(
         default=0.5, ge=0, le=1, description="How sure the detector must be that there is a face."
     )
+
+
+class WhisperConfig(BaseModel):
+    """Settings of the extractor `whisper`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(
+        default="tiny.en",
+        description="tiny.en (English) or base, which packages carry; a model of the hub "
+        "(openai/whisper-small); or a folder.",
+    )
+    revision: str | None = Field(
+        default=None, description="Commit of a hub model; by default the newest, which is then recorded."
+    )
+    layer: int | Literal["mean"] = Field(
+        default=-1, description="0 is the embeddings, -1 the last layer; `mean` averages all."
+    )
+    frame_shift_s: float = Field(
+        default=0.02, ge=0.02, description="Seconds per output row; a multiple of 0.02, the model's step."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> WhisperConfig:
+        check_multiple(self.frame_shift_s, 0.02)
+        return self
+
+
+class EgemapsConfig(BaseModel):
+    """Settings of the extractor `egemaps`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    level: Literal["lld", "functionals"] = Field(
+        default="lld", description="25 descriptors over time, or 88 statistics of the whole clip."
+    )
+    frame_shift_s: float = Field(
+        default=0.05,
+        ge=0.01,
+        description="lld: seconds per output row; a multiple of 0.01, its step.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> EgemapsConfig:
+        check_multiple(self.frame_shift_s, 0.01)
+        return self
+
+
+def check_multiple(shift_s: float, step_s: float) -> None:
+    """Refuse a row length that is no whole number of analysis steps.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if abs(shift_s / step_s - round(shift_s / step_s)) > 1e-6:
+        msg = f"frame_shift_s {shift_s} is not a multiple of {step_s}"
+        raise ValueError(msg)

@@ -42,6 +42,7 @@ class ProsodyExtractor:
     version = 1
     modality = "audio"
     deterministic = True
+    start_s = 0.0
 
     def __init__(
         self,

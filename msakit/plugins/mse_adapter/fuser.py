@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from msakit.core.interfaces import Diagnostic
 from msakit.core.tensors import Fused
 from msakit.nn import keep_present, masked_mean, summary_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from msakit.core.tensors import Encoded, Sequence
 
+NEGLIGIBLE_SHARE = 0.01
 GATES = {"none": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
 
@@ -112,6 +114,21 @@ class TextGuidedMixer(nn.Module):
         mixed = gated.sum(dim=1)
         fused = self.fusion(mixed) + mixed if self.residual else self.fusion(mixed)
         return Fused(fused[:, None], diagnostics={"contribution": gated.detach().norm(dim=-1)})
+
+    @property
+    def diagnostics(self) -> dict[str, Diagnostic]:
+        """What `forward` shows."""
+        return {"contribution": Diagnostic("scalars", self.modalities, "norm of each modality's part")}
+
+    def diagnose(self, diagnostics: Mapping[str, Tensor]) -> list[str]:
+        """Modalities that are there and hardly count: mean norm below a hundredth of the largest."""
+        means = diagnostics["contribution"].double().mean(dim=0)
+        largest = means.max().item()
+        return [
+            f"'{name}' hardly contributes: mean norm {mean:.3g}, the largest {largest:.3g}"
+            for name, mean in zip(self.modalities, means.tolist(), strict=True)
+            if 0 < mean < NEGLIGIBLE_SHARE * largest
+        ]
 
     def _summary(self, name: str, encoded: Encoded) -> Tensor:
         return keep_present(self.normalise_modality[name](summary_of(encoded)), encoded.present)

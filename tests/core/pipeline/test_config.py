@@ -10,8 +10,11 @@ import pytest
 from msakit.core.errors import ConfigError, InputError, UnknownNameError
 from msakit.core.files import dump_yaml, parse_value
 from msakit.core.pipeline.builder import answer_set, build_adapter, measure_backbone, prompt_template
-from msakit.core.pipeline.config import merge, override, parse_pipeline, read_pipeline
+from msakit.core.pipeline.config import parse_pipeline, read_pipeline
+from msakit.core.pipeline.overrides import merge, override
 from msakit.core.pipeline.resolution import resolve
+from msakit.core.registry.registry import load_registry
+from msakit.workflows.study import Study, StudyConfig
 from tests.conftest import tiny_pipeline
 
 COUNTS = json.loads((Path(__file__).parents[2] / "golden" / "mse_adapter_parameter_counts.json").read_text())
@@ -37,6 +40,63 @@ def test_wrong_settings_of_several_components_are_reported_together(registry):
     )
     assert set(problems) == {"encoders.audio.hiden", "encoders.vision", "fuser.scales"}
     assert "Did you mean: lstm" in problems["encoders.vision"]
+
+
+WRITTEN_OUT = {"name": "mse_adapter.pseudo@1", "tokens": 6}
+
+
+@pytest.mark.parametrize("name", ["pseudo8", "mse_adapter.pseudo8", "mse_adapter.pseudo8@1"])
+def test_a_count_in_a_name_never_loses_to_a_setting_in_silence(registry, name):
+    content = override(tiny_pipeline(injector=WRITTEN_OUT), [("injector.name", name)])
+    problems = problems_of(registry, injector=content["injector"])
+    remedy = "Set it to 8 too, or name the component 'pseudo'."
+    assert problems == {"injector.tokens": f"6, but the name '{name}' says 8. {remedy}"}
+    agreed = override(content, [("injector.tokens", 8)])["injector"]
+    chosen = [
+        resolve(parse_pipeline(tiny_pipeline(injector=injector), "test"), registry).injector
+        for injector in (name, agreed, "pseudo8")
+    ]
+    assert chosen[0] == chosen[1] == chosen[2]
+    assert chosen[0].settings.tokens == 8
+
+
+def test_a_count_in_a_plugins_name_is_held_to_the_same(registry, tmp_path):
+    file = tmp_path / "registry.yaml"
+    file.write_text(
+        "components:\n- {kind: injector, name: mine.grid, pattern: 'grid{prefix_tokens}x{tokens}',"
+        " target: 'msakit.plugins.egmf.injector:RepeatedTokens', capabilities: [needs_tokens],"
+        " config: 'msakit.plugins.egmf.config:RepeatConfig'}\n"
+    )
+    layered = load_registry([file], discover=False)
+    named = layered.choose("injector", "grid2x3", {"tokens": 3, "suffix_tokens": 1}).settings
+    assert (named.prefix_tokens, named.tokens, named.suffix_tokens) == (2, 3, 1)
+    assert layered.choose("injector", "mine.grid2x3", {}).settings.tokens == 3
+    assert set(problems_of(layered, injector={"name": "grid2x3", "prefix_tokens": 1, "tokens": 4})) == {
+        "injector.prefix_tokens",
+        "injector.tokens",
+    }
+
+
+def test_a_grid_over_names_with_counts_is_refused_where_the_pipeline_sets_the_count(registry, tmp_path):
+    grid = {"injector.name": ["pseudo6", "pseudo8"]}
+    config = StudyConfig(pipeline=tiny_pipeline(), grid=grid, seeds=[1])
+    study = Study(config, tiny_pipeline(injector=WRITTEN_OUT), tmp_path, tmp_path / "runs")
+    with pytest.raises(ConfigError, match=r"system 'injector.name=pseudo8'(?s:.*)the name 'pseudo8' says 8"):
+        study.cells(registry)
+    assert not (tmp_path / "runs").exists()
+    free = {"name": "mse_adapter.pseudo@1", "rms": 0.1}
+    cells = Study(config, tiny_pipeline(injector=free), tmp_path, tmp_path / "runs").cells(registry)
+    settings = [cell.resolved.injector.settings for cell in cells]
+    assert [(each.tokens, each.rms) for each in settings] == [(6, 0.1), (8, 0.1)]
+
+
+def test_a_backbone_says_whether_it_is_frozen(registry):
+    def frozen(**backbone):
+        config = parse_pipeline(tiny_pipeline(backbone={"name": "tiny", **backbone}), "test")
+        return resolve(config, registry).backbone_is_frozen
+
+    assert frozen()
+    assert not frozen(adaptation="lora")
 
 
 def test_one_unknown_name_is_an_unknown_name_error(registry):

@@ -106,7 +106,7 @@ def main(folder: Path) -> None:
     unsealed = store.writer(SETS["audio"])
     put(unsealed, "audio", 100)
     unsealed._journal.close()
-    for derived in (folder / "store" / "fs").glob("*/catalog"):
+    for derived in (folder / "store" / "fs").glob("*/index"):
         shutil.rmtree(derived)
 
 

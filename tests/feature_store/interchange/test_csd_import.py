@@ -66,10 +66,10 @@ def test_intervals_of_frames_are_stored(store: FeatureStore, tmp_path: Path) -> 
     table = store.table("mosi")
     fingerprint = table.feature("audio").fingerprint
     assert store.feature_set(fingerprint).intervals
-    catalog = store.catalog(fingerprint)
-    row = int(catalog.find(table.feature("audio").keys[1:2])[0])
-    place = catalog.places["intervals"]
-    raw = catalog.shards[int(catalog.shard[row])].path.read_bytes()
+    index = store.index(fingerprint)
+    row = int(index.find(table.feature("audio").keys[1:2])[0])
+    place = index.places["intervals"]
+    raw = index.shards[int(index.shard[row])].path.read_bytes()
     start, length = int(place.start[row]), int(place.length[row])
     found = np.frombuffer(raw[start : start + 16 * length], "<f8").reshape(length, 2)
     np.testing.assert_array_equal(found, spans(6, 7, 8, 9, 10))

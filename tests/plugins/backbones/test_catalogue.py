@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import yaml
 
-import msakit
-from msakit.core.registry.specs import BackboneSpec
+from msakit.core.registry.registry import load_registry
 from msakit.plugins.backbones.config import CausalLMConfig, LoraConfig
 from msakit.plugins.backbones.loading import meta
 
-REGISTRY = yaml.safe_load((Path(msakit.__file__).parent / "registry.yaml").read_text(encoding="utf-8"))
-SPECS = {entry["name"]: BackboneSpec(**entry) for entry in REGISTRY["backbones"]}
+SPECS = {spec.name: spec for spec in load_registry(discover=False).backbones()}
 
 # What the models' publishers state, in parameters; tied tables count once.
 PUBLISHED = {

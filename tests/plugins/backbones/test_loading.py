@@ -1,22 +1,31 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from plugins.backbones.conftest import ARCHITECTURES, make_backbone, make_spec
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from msakit.core.errors import InputError, MissingExtraError, MsakitError
 from msakit.core.registry.specs import BackboneSpec
+from msakit.core.trust import CodeSource, trust_remote_code
 from msakit.plugins.backbones import loading
 from msakit.plugins.backbones.config import CausalLMConfig
 from msakit.plugins.backbones.devices import choose_device, quantization_settings
 from msakit.plugins.backbones.loading import describe, load, meta
 
 CPU = CausalLMConfig(device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def nothing_trusted(monkeypatch):
+    """Consent given in one test is not there in the next."""
+    monkeypatch.setattr("msakit.core.trust._trusted", set())
 
 
 @pytest.fixture
@@ -73,7 +82,7 @@ def test_folders_without_a_model_are_refused(tmp_path, folder):
     with pytest.raises(InputError, match="holds no model"):
         load(make_spec(), CausalLMConfig(device="cpu", path=empty))
     (folder / "config.json").write_text("{")
-    with pytest.raises(InputError, match="not valid JSON"):
+    with pytest.raises(InputError, match="not readable JSON"):
         describe(str(folder))
 
 
@@ -97,10 +106,93 @@ def test_remote_code_is_refused_unless_named(folder):
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "own.py").write_text("raise SystemExit('code of the folder ran')")
-    with pytest.raises(InputError, match="code of its own"):
-        load(make_spec(), CausalLMConfig(device="cpu", path=folder))
+    config = CausalLMConfig(device="cpu", path=folder)
+    with pytest.raises(InputError, match="code of its own") as refused:
+        load(make_spec(), config)
+    assert f"--trust-remote-code {folder}" in refused.value.hint
+    trust_remote_code(str(folder))
     with pytest.raises(SystemExit):
-        load(make_spec(), CausalLMConfig(device="cpu", path=folder, trust_remote_code=(str(folder),)))
+        load(make_spec(), config)
+
+
+def test_no_setting_grants_trust(folder):
+    assert CausalLMConfig.model_validate({"trust_remote_code": []}) == CausalLMConfig()
+    with pytest.raises(ValidationError, match="not trusted by a file"):
+        CausalLMConfig.model_validate({"trust_remote_code": [str(folder)]})
+
+
+def test_a_folder_does_not_pass_for_a_trusted_repository(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    trust_remote_code("ORG/NAME", folder.name)
+    assert not CodeSource.folder(Path(folder.name)).trusted
+    trust_remote_code(f"./{folder.name}")
+    assert CodeSource.folder(folder).trusted
+    assert CodeSource.repository("ORG/NAME", "main").trusted
+    assert not CodeSource.repository("ORG/NAME", "refs/pr/7").trusted
+    trust_remote_code("ORG/NAME@refs/pr/7")
+    assert CodeSource.repository("ORG/NAME", "refs/pr/7").trusted
+    with pytest.raises(InputError, match="neither a repository"):
+        trust_remote_code("ORG NAME")
+
+
+def test_trusted_code_does_not_bring_in_a_third_party(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "evil/model--own.C"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    trust_remote_code(str(folder))
+    with pytest.raises(InputError, match="another repository \\('evil/model'\\)"):
+        load(make_spec(), CausalLMConfig(device="cpu", path=folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
+        ({"num_labels": 10**9}, "num_labels"),
+        ({"text_config": {"num_hidden_layers": 10**9}}, "num_hidden_layers"),
+        ({"hidden_size": 10**7}, "hidden_size"),
+        ({"vocab_size": 10**12}, "vocab_size"),
+        ({"hidden_size": -1}, "hidden_size"),
+        ({"intermediate_size": 400_000}, "the weights hold"),
+        ({"vocab_size": "many"}, "vocab_size"),
+    ],
+)
+@pytest.mark.timeout(30)
+def test_a_config_of_absurd_size_costs_nothing(folder, change, problem):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(InputError, match=problem):
+        load(make_spec(), CausalLMConfig(device="cpu", path=folder))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[1]", b"null", b'{"a":' + b"[" * 100_000, b""])
+def test_a_config_that_is_no_json_object_is_named(folder, content):
+    (folder / "config.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"config\.json"):
+        load(make_spec(), CausalLMConfig(device="cpu", path=folder))
+    with pytest.raises(InputError, match=r"config\.json"):
+        describe(str(folder))
+
+
+DAMAGED = (b"{", b"[]", b'{"weight_map": 3}', b'{"weight_map": {"a": 3}}', b'{"weight_map": {"a": "/x"}}')
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_index_or_tokenizer_is_named(folder, content):
+    tokenizer = (folder / "tokenizer.json").read_bytes()
+    (folder / "tokenizer.json").write_bytes(content)
+    with pytest.raises(InputError, match=str(folder)):
+        load(make_spec(), CausalLMConfig(device="cpu", path=folder))
+    (folder / "tokenizer.json").write_bytes(tokenizer)
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    (folder / "model.safetensors.index.json").write_bytes(content)
+    with pytest.raises(InputError, match=str(folder)):
+        load(make_spec(), CausalLMConfig(device="cpu", path=folder))
+
+
+def test_quantization_is_refused_on_a_cpu_before_anything_is_read():
+    with pytest.raises(InputError, match="4bit weights need a CUDA device"):
+        load(make_spec(), CausalLMConfig(device="cpu", quantization="4bit"))
 
 
 def test_an_architecture_that_cannot_be_run_in_parts_is_refused(folder):
@@ -123,7 +215,7 @@ def test_an_unreachable_hub_is_explained(monkeypatch):
         raise OSError(f"no route to {repository}")
 
     for name in ("snapshot_download", "hf_hub_download"):
-        monkeypatch.setattr(f"msakit.plugins.backbones.hub.{name}", unreachable)
+        monkeypatch.setattr(f"msakit.core.hub.{name}", unreachable)
     spec = BackboneSpec("remote", {"source": "hub", "repository": "nobody/nothing"}, {})
     with pytest.raises(MsakitError, match="'nobody/nothing' is not on this computer") as raised:
         load(spec, CPU)
@@ -146,11 +238,11 @@ def test_a_hub_repository_is_asked_for_once(monkeypatch, folder):
             raise OSError("not here")
         return str(folder)
 
-    monkeypatch.setattr("msakit.plugins.backbones.hub.snapshot_download", snapshot)
+    monkeypatch.setattr("msakit.core.hub.snapshot_download", snapshot)
     spec = BackboneSpec("remote", {"source": "hub", "repository": "some/where", "revision": "abc"}, {})
     assert load(spec, CPU).num_layers == 3
     assert asked == [("some/where", "abc", True), ("some/where", "abc", False)]
-    monkeypatch.setattr("msakit.plugins.backbones.hub.snapshot_download", lambda *_, **__: str(folder))
+    monkeypatch.setattr("msakit.core.hub.snapshot_download", lambda *_, **__: str(folder))
     load(spec, CPU)
 
 

@@ -13,7 +13,7 @@ from msakit.plugins.baselines.config import (
     FrameConfig,
     LMFConfig,
     MulTConfig,
-    PromptConfig,
+    PromptTuningConfig,
     SumConfig,
     TFNConfig,
 )
@@ -77,7 +77,7 @@ def test_no_injection_refuses_tokens() -> None:
 
 
 def test_a_prompt_is_the_same_for_everyone() -> None:
-    fuser = PromptFusion(SIZES, 32, **dict(PromptConfig(tokens=3, size=16)))
+    fuser = PromptFusion(SIZES, 32, **dict(PromptTuningConfig(tokens=3, size=16)))
     tokens = fuse(fuser, batch()).tokens
     assert_close("tokens", tokens, fuser.tokens.expand(4, 3, 16), tolerance=0)
     assert fuser.tokens.requires_grad

@@ -27,7 +27,7 @@ class TestNoFusionWithoutModalities(TestNoFusion):
 
 class TestPrompt(FuserContract):
     target = f"{BASELINES}.constant:PromptFusion"
-    config = f"{BASELINES}.config:PromptConfig"
+    config = f"{BASELINES}.config:PromptTuningConfig"
     settings: ClassVar = {"tokens": 3, "size": 16}
 
 

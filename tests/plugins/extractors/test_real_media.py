@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, files
-from pathlib import Path
-
 import numpy as np
 import pytest
+from plugins.extractors.sounds import packaged
 
 from msakit.core.interfaces import MediaClip
 from msakit.extraction.media import NoStreamError, decode_audio, decode_frames
@@ -17,17 +15,6 @@ from msakit.plugins.extractors.prosody import ProsodyExtractor
 for module in ("av", "librosa", "mediapipe"):
     pytest.importorskip(module)
 FACE = 58
-
-
-def packaged(package: str, name: str) -> MediaClip:
-    """A media file of an installed package, which is not imported."""
-    try:
-        found = [file for file in files(package) or [] if str(file).endswith(name)]
-    except PackageNotFoundError:
-        found = []
-    if not found or not (path := Path(str(found[0].locate()))).is_file():
-        pytest.skip(f"needs {name} of the package {package}: pip install --no-deps {package}")
-    return MediaClip(path, path.stem)
 
 
 @pytest.fixture

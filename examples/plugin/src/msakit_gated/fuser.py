@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from msakit.core.interfaces import Diagnostic
 from msakit.core.tensors import Encoded, Fused, Sequence
 
 
@@ -48,6 +49,20 @@ class GatedFusion(nn.Module):
             token = token + gate * torch.tanh(content(streams[name]))
             means.append(gate.mean(dim=-1))
         return Fused(token[:, None], {"gate": torch.stack(means, dim=-1).detach()})
+
+    @property
+    def diagnostics(self) -> dict[str, Diagnostic]:
+        """What `forward` shows."""
+        return {"gate": Diagnostic("scalars", tuple(self.contents), "mean gate of each stream")}
+
+    def diagnose(self, diagnostics: Mapping[str, Tensor]) -> list[str]:
+        """Gates that are shut for every sample."""
+        means = diagnostics["gate"].mean(dim=0).tolist()
+        return [
+            f"the gate of '{name}' is shut"
+            for name, mean in zip(self.contents, means, strict=True)
+            if mean < 0.01
+        ]
 
 
 def _mean(text: Sequence) -> Tensor:

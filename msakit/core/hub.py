@@ -5,13 +5,13 @@ What was fetched before is used without asking the hub again, so a run needs the
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from msakit.core.errors import MsakitError
+from msakit.core.errors import InputError, MsakitError
+from msakit.core.files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,12 +64,29 @@ def holds_weights(folder: Path) -> bool:
         return False
     for pattern, index in _WEIGHTS:
         if (folder / index).is_file():
-            shards = json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values()
-            if all((folder / shard).is_file() for shard in shards):
+            if all(file.is_file() for file in _shards(folder / index)):
                 return True
         elif next(folder.glob(pattern), None):
             return True
     return False
+
+
+def weights_size(folder: Path) -> int:
+    """Bytes of a folder's weights files."""
+    return sum(file.stat().st_size for pattern, _ in _WEIGHTS for file in folder.glob(pattern))
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files an index names, which lie beside it.
+
+    Raises:
+        InputError: It is no index, or names files elsewhere.
+    """
+    shards = read_json(index).get("weight_map")
+    names = set(map(str, shards.values())) if isinstance(shards, dict) else set()
+    if not names or any(Path(name).name != name for name in names):
+        raise InputError(f"{index} is not an index of weights files in its folder.")
+    return [index.parent / name for name in names]
 
 
 def _unreachable(repository: str, error: Exception) -> MsakitError:
@@ -77,5 +94,6 @@ def _unreachable(repository: str, error: Exception) -> MsakitError:
     return MsakitError(
         f"'{repository}' is not on this computer and could not be fetched: {reason}",
         hint="Check the name and the network; log in with `hf auth login` for a gated repository. Or copy "
-        "the repository's files here by other means and name their folder as the backbone's `path`.",
+        "the repository's files here by other means and give their folder: a backbone's `path`, "
+        "an extractor's `model`.",
     )

@@ -1,0 +1,38 @@
+"""Options that name the parts of a pipeline, as `build` and `train` take them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+RecipeName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Start from a paper's settings (components list recipe).")
+]
+DatasetName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Task, labels, prompts and feature widths; or a dataset of the store."),
+]
+EncoderNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder",
+        metavar="NAME",
+        help="The encoder of every modality, or MODALITY=NAME for one; may be repeated.",
+    ),
+]
+FuserName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The fuser: combines text and modalities.")
+]
+InjectorName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The token injector: makes the pseudo tokens.")
+]
+BackboneName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The language model: a name, hf:ORG/NAME, or a folder."),
+]
+
+
+def named(**choices: str | None) -> dict[str, str]:
+    """Those that were given."""
+    return {key: name for key, name in choices.items() if name}

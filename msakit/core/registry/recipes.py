@@ -1,0 +1,56 @@
+"""A paper's recipes as one table: what all share, what a dataset, a backbone or a single cell changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from msakit.core.pipeline.overrides import merge
+from msakit.core.registry.specs import RecipeSpec
+
+Settings = Mapping[str, Any]
+
+
+class RecipeMatrix(BaseModel):
+    """Recipes of one name, as registry.yaml writes them.
+
+    Attributes:
+        name: What users type (`mse-adapter`).
+        matrix: Dataset to its backbones: a list of names, or each with settings of its own.
+        pipeline: Settings of every cell, as a pipeline file has them.
+        datasets: Dataset to what it changes.
+        backbones: Backbone to what it changes.
+        source: Where the settings are published.
+        note: What is published and what is our reading.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    matrix: Mapping[str, tuple[str, ...] | Mapping[str, Settings]]
+    pipeline: Settings = {}
+    datasets: Mapping[str, Settings] = {}
+    backbones: Mapping[str, Settings] = {}
+    source: str = ""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _refuse_settings_of_no_cell(self) -> Self:
+        used = {backbone for row in self.matrix.values() for backbone in row}
+        unused = [*(self.datasets.keys() - self.matrix.keys()), *(self.backbones.keys() - used)]
+        if unused:
+            msg = f"settings for {', '.join(sorted(unused))}, which the matrix does not have"
+            raise ValueError(msg)
+        return self
+
+    def expand(self) -> Iterator[RecipeSpec]:
+        """One recipe a cell; the cell's settings win over the backbone's, those over the dataset's."""
+        for dataset, row in self.matrix.items():
+            cells = row if isinstance(row, Mapping) else {name: {} for name in row}
+            for backbone, own in cells.items():
+                pipeline = dict(self.pipeline)
+                for changes in (self.datasets.get(dataset, {}), self.backbones.get(backbone, {}), own):
+                    pipeline = merge(pipeline, changes)
+                yield RecipeSpec(self.name, dataset, backbone, pipeline, self.source, self.note)

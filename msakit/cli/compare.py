@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from msakit.core.registry.specs import PublishedResult
     from msakit.metrics import Metric
-    from msakit.reports.comparison import Comparison, Row
+    from msakit.reports.comparison import Comparison, Question, Row
     from msakit.runs.results import RunGroup
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -33,22 +33,39 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Cluster(StrEnum):
+    """What the bootstrap draws together."""
+
+    DIALOGUE = "dialogue"
+    VIDEO = "video"
+    SPEAKER = "speaker"
+    NONE = "none"
+
+
 @app.command(epilog="Example: msakit compare runs/text-only runs/tgm --metric mae --published")
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Runs, or folders of runs seed-<n>; the first is the reference.")
+        list[Path],
+        typer.Argument(help="Runs, evaluations, or folders of runs seed-<n>; the first is the reference."),
     ],
     *,
     metric: Annotated[
-        list[str] | None,
+        list[str] | None, typer.Option(help="Show and test this metric; may be repeated.")
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Show every metric and the parameters.")] = False,
+    split: Annotated[
+        str | None, typer.Option(help="Whose predictions are compared. [default: test where all have it]")
+    ] = None,
+    cluster: Annotated[
+        Cluster | None,
         typer.Option(
-            help="Show and test this metric; may be repeated. Without it all are shown, the main one tested."
+            help="Draw whole dialogues, videos or speakers, or samples (none). "
+            "[default: the first that the predictions carry]"
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Whose predictions are compared.")] = "test",
     published: Annotated[bool, typer.Option("--published", help="Add the published figures.")] = False,
     resamples: Annotated[
-        int, typer.Option(min=0, help="Bootstrap resamples; 0 leaves out the tests.")
+        int, typer.Option(min=0, help="Bootstrap resamples; 0 leaves out intervals and tests.")
     ] = 2000,
     output_format: Annotated[
         Format, typer.Option("--format", help="table, markdown, csv, latex or json.")
@@ -57,17 +74,20 @@ def compare(
 ) -> None:
     """Put runs side by side: mean and sd over seeds, paired bootstrap, published figures.
 
-    Differences are to the first run. Their interval and p value come from resampling the samples of
-    the split, the same samples on both sides; what depends on the seed, the sd shows.
+    Without --metric the family's headline metrics are shown and its main one is tested. Differences are
+    to the first run. Intervals and p values come from resampling the samples of the split, the same on
+    both sides, and p is corrected for the number of tests; what depends on the seed, the sd shows.
     """
+    from msakit.reports.comparison import Question
     from msakit.runs.results import read_group
 
-    groups = [read_group(path) for path in runs]
+    groups = [read_group(path) for path in runs if not path.is_file()]
     results = options.registry().published() if published else []
-    comparison = _compare_with_progress(groups, metric or [], split, results, resamples)
+    question = Question(split, metric or (), show_all, cluster and cluster.value, resamples)
+    comparison = _compare_with_progress(groups, question, results)
     chosen = Format.JSON if as_json else output_format
     if chosen is Format.TABLE:
-        _print_tables(comparison)
+        _print_tables(comparison, show_all=show_all)
     else:
         from msakit.reports.tables import FORMATS
 
@@ -75,57 +95,45 @@ def compare(
 
 
 def _compare_with_progress(
-    groups: list[RunGroup], metrics: list[str], split: str, published: list[PublishedResult], resamples: int
+    groups: list[RunGroup], question: Question, published: list[PublishedResult]
 ) -> Comparison:
     from msakit.reports.comparison import compare_groups
 
     progress = progress_bar()
     progress.disable = not talk_console().is_terminal
     with progress:
-        total = (len(groups) - 1) * max(len(metrics), 1) * resamples
-        task = progress.add_task("Resampling", total=total, note="", visible=total > 0)
-        return compare_groups(
-            groups,
-            split=split,
-            metric_names=metrics,
-            published=published,
-            num_resamples=resamples,
-            advance=lambda: progress.advance(task),
-        )
+        task = progress.add_task("Resampling", total=question.num_resamples, note="")
+        return compare_groups(groups, question, published=published, advance=lambda: progress.advance(task))
 
 
-def _print_tables(comparison: Comparison) -> None:
-    from msakit.reports.tables import notes, show_difference
+def _print_tables(comparison: Comparison, *, show_all: bool) -> None:
+    from msakit.reports.tables import notes, tested_table
 
-    _print_rows(comparison)
-    metrics = {metric.name: metric for metric in comparison.metrics}
-    columns = ("difference", "metric", "value", "95 % interval", "p")
-    differences = [
-        (f"{entry.name} - {entry.reference}", metric.title, *show_difference(metric, entry))
-        for entry in comparison.differences
-        for metric in (metrics[entry.metric],)
-    ]
-    if differences:
+    _print_rows(comparison, show_all=show_all)
+    for metric in comparison.tested:
         data_console().print()
-        print_table("", columns, differences, right=columns[2:])
+        header, rows = tested_table(comparison, metric)
+        print_table("", header, rows, right=header[1:])
     data_console().print()
     for line in notes(comparison):
-        data_console().print(line, markup=False, soft_wrap=True)
+        data_console().print(line, markup=False)
 
 
-def _print_rows(comparison: Comparison) -> None:
+def _print_rows(comparison: Comparison, *, show_all: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("")
-    for heading in (*(metric.title for metric in comparison.metrics), "seeds", "trainable"):
-        table.add_column(heading, justify="right")
+    table.add_column("", overflow="fold")
+    extra = ("seeds", "trainable") if show_all else ("seeds",)
+    for heading in (*(metric.title for metric in comparison.metrics), *extra):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in comparison.rows:
-        trainable = "-" if row.num_trainable is None else f"{row.num_trainable:,}"
         cells = [_cell(metric, row, comparison) for metric in comparison.metrics]
-        style = None if row.kind == "run" else "dim"
-        table.add_row(Text(row.name), *cells, str(len(row.seeds) or "-"), trainable, style=style)
+        cells.append(Text(str(len(row.seeds) or "-")))
+        if show_all:
+            cells.append(Text("-" if row.num_trainable is None else f"{row.num_trainable:,}"))
+        table.add_row(Text(row.name), *cells, style=None if row.kind == "run" else "dim")
     data_console().print(table)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -13,6 +16,8 @@ from msakit.core.errors import MsakitError, UnknownNameError
 from msakit.core.registry.specs import Kind
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from msakit.core.registry.registry import Registry
     from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, RecipeSpec
 
@@ -88,19 +93,31 @@ def show(
 
 def _descriptions(registry: Registry, name: str) -> list[dict[str, Any]]:
     found = [_component(registry, spec) for spec in registry.components() if spec.match(name) is not None]
-    described: list[list[BackboneSpec] | list[DatasetSpec] | list[RecipeSpec]] = [
-        registry.backbones(),
-        registry.datasets(),
-        registry.recipes(),
-    ]
-    for kind, specs in zip(("backbone", "dataset", "recipe"), described, strict=True):
-        for spec in specs:
-            if spec.name == name:
-                fields = {
-                    field: getattr(spec, field) for field in spec.__dataclass_fields__ if field != "name"
-                }
-                found.append({"kind": kind, "name": name, **fields})
+    described: dict[str, list[BackboneSpec] | list[DatasetSpec] | list[RecipeSpec]] = {
+        "backbone": registry.backbones(),
+        "dataset": registry.datasets(),
+        "recipe": registry.recipes(),
+    }
+    for kind, specs in described.items():
+        found += [{"kind": kind, **_fields(spec)} for spec in specs if spec.name == name]
     return found
+
+
+def _fields(spec: BackboneSpec | DatasetSpec | RecipeSpec) -> dict[str, Any]:
+    """A specification as JSON values; what describes its source and access stands beside the rest."""
+    content = {field.name: _plain(getattr(spec, field.name)) for field in fields(spec)}
+    for nested in ("source", "access"):
+        if isinstance(content.get(nested), dict):
+            content |= content.pop(nested)
+    return content
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _component(registry: Registry, spec: ComponentSpec) -> dict[str, Any]:
@@ -134,18 +151,42 @@ def _file_of(registry: Registry, spec: ComponentSpec) -> str:
 
 
 def _settings(registry: Registry, spec: ComponentSpec) -> dict[str, Any]:
-    fields = registry.load_config_class(spec).model_fields
     return {
         name: {
-            "default": None if field.is_required() else field.get_default(call_default_factory=True),
-            "type": str(getattr(field.annotation, "__name__", field.annotation)).replace("typing.", ""),
+            "default": _default(field),
+            "type": _type(field.annotation),
             "description": field.description or "",
         }
-        for name, field in fields.items()
+        for name, field in registry.load_config_class(spec).model_fields.items()
     }
 
 
+def _default(field: FieldInfo) -> Any:
+    default: Any = None if field.is_required() else field.get_default(call_default_factory=True)
+    return default.model_dump(mode="json") if hasattr(default, "model_dump") else default
+
+
+def _type(annotation: Any) -> str:
+    """An annotation in words: "frozen or lora", "str or none", "list of int"."""
+    arguments = get_args(annotation)
+    if not arguments:
+        return "none" if annotation is NoneType else str(getattr(annotation, "__name__", annotation))
+    if get_origin(annotation) is Literal:
+        return " or ".join(map(str, arguments))
+    words = " or ".join(_type(argument) for argument in arguments if argument is not ...)
+    return words if get_origin(annotation) in (Union, UnionType) else f"list of {words}"
+
+
 def _shown(value: Any) -> str:
-    if isinstance(value, dict | list | tuple) and not value:
-        return ""
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    """A value as one reads it; mappings as `key: value` lines."""
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_inline(item)}" for key, item in value.items())
+    return _inline(value)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_inline(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_inline, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,10 @@ from msakit.cli.results import print_metrics
 from msakit.cli.settings import AsJson
 from msakit.core.errors import InputError
 
+if TYPE_CHECKING:
+    from msakit.evaluation.ablation import Ablation
+    from msakit.workflows.evaluate import Report
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 HOWS = ("absent", "mean", "shuffled")
@@ -20,7 +25,7 @@ HOWS = ("absent", "mean", "shuffled")
 
 @app.command(epilog="Example: msakit evaluate runs/first --split test --without audio")
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: Annotated[Path, typer.Argument(help="A run, or a folder of runs seed-<n>.")],
     *,
     split: Annotated[list[str] | None, typer.Option(help="train, valid or test; may be repeated.")] = None,
     store: Annotated[Path | None, typer.Option(help="Another store than the run was trained on.")] = None,
@@ -33,34 +38,75 @@ def evaluate(
     decode: Annotated[str | None, typer.Option(help="score or generate, instead of the run's own.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run's best checkpoint: predictions to disk first, metrics second."""
+    """Evaluate a run's best checkpoint: predictions to disk first, metrics second.
+
+    The run's own results are never replaced: what was made with other decoding, another store or without a
+    modality gets a folder of its own in RUN/evaluations, and so does a repetition.
+    """
+    from msakit.runs.results import run_folders
+
+    ablations = [_ablation(text) for text in without or ()]
+    conditions = Conditions(split or ["test"], ablations, store, decode)
+    reports = {folder: _evaluate(folder, conditions) for folder in run_folders(run)}
+    if as_json:
+        contents = {folder.name: _as_json(report) for folder, report in reports.items()}
+        print_json(contents if len(contents) > 1 else next(iter(contents.values())))
+        return
+    for folder, report in reports.items():
+        _print(folder, report)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What to evaluate, and how."""
+
+    splits: list[str]
+    ablations: list[Ablation]
+    store: Path | None
+    decode: str | None
+
+
+def _evaluate(folder: Path, conditions: Conditions) -> Report:
     from msakit.workflows.evaluate import evaluate_run
     from msakit.workflows.load import load_run, stored_samples, with_decoding
 
-    ablations = [_ablation(text) for text in without or ()]
-    trained = with_decoding(load_run(run, options.registry()), decode)
-    samples = stored_samples(trained, store)
-    splits = split or ["test"]
-    total = sum(len(samples.rows(name)) for name in splits)
+    trained = with_decoding(load_run(folder, options.registry()), conditions.decode)
+    samples = stored_samples(trained, conditions.store)
+    total = sum(len(samples.rows(name)) for name in conditions.splits)
     with progress_bar() as bar:
-        task = bar.add_task("Evaluating", total=total, note="")
-        report = evaluate_run(
+        task = bar.add_task(f"Evaluating {folder.name}", total=total, note="")
+        return evaluate_run(
             trained,
             samples,
-            splits,
-            ablations=ablations,
-            store=store,
+            conditions.splits,
+            ablations=conditions.ablations,
+            store=conditions.store,
             on_batch=lambda done: bar.advance(task, done),
         )
-    if as_json:
-        print_json({"condition": report.condition, "splits": report.splits, "warnings": report.warnings})
-        return
-    print_metrics(str(run), report.splits)
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    return {
+        "condition": report.condition,
+        "splits": report.splits,
+        "differences": report.differences,
+        "folders": {split: str(folder) for split, folder in report.folders.items()},
+        "warnings": report.warnings,
+    }
+
+
+def _print(folder: Path, report: Report) -> None:
+    print_metrics(f"{folder} {report.condition}".strip(), report.splits)
     for warning in report.warnings:
         say(f"Warning: {warning}")
+    for split, differences in report.differences.items():
+        found = ", ".join(f"{name} {now:.4f} ({was:.4f})" for name, (was, now) in differences.items())
+        say(f"{split}: " + (f"other than recorded: {found}" if found else "equal to the recorded result."))
+    for place in dict.fromkeys(report.folders.values()):
+        say(f"Written to {place}")
 
 
-def _ablation(text: str) -> Any:
+def _ablation(text: str) -> Ablation:
     from msakit.evaluation.ablation import Ablation
 
     modality, _, how = text.partition("=")

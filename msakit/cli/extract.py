@@ -128,7 +128,7 @@ def _print_report(report: ExtractionReport, store: Path, name: str, *, dry_run: 
     counts = [(m, str(n), str(report.reused[m])) for m, n in report.extracted.items()]
     print_table("", ("modality", verb, "already stored"), counts, right=(verb, "already stored"))
     for title, problems in (
-        ("without the stream, so absent", report.absent),
+        ("without sound, picture or face, so absent", report.absent),
         ("with NaN or infinities", report.nonfinite),
         ("failed and left out", report.failed),
     ):

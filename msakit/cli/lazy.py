@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from msakit.cli.context import options
 from msakit.core.errors import MsakitError, PluginError
+from msakit.core.registry.containment import describe_failure, stdout_kept
 from msakit.feature_store.errors import StoreError
 
 PLUGIN_GROUP = "msakit.commands"
@@ -42,10 +43,13 @@ def load_command(name: str) -> Any:
     else:
         entry = next(entry for entry in entry_points(group=PLUGIN_GROUP) if entry.name == name)
         try:
-            application = entry.load()
-        except Exception as error:
+            with stdout_kept():
+                application = entry.load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             owner = entry.dist.name if entry.dist else "a plugin"
-            msg = f"The command '{name}' of {owner} cannot be loaded: {error}"
+            msg = f"The command '{name}' of {owner} cannot be loaded: {describe_failure(error)}"
             raise PluginError(msg) from error
     command = typer.main.get_command(application)
     command.name = name

@@ -58,7 +58,8 @@ def print_table(
     """Print a table; the columns named in `right` hold numbers."""
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        is_number = column in right
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     data_console().print(table)

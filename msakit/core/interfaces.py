@@ -64,11 +64,14 @@ class MediaClip:
 class FeatureArray:
     """A feature sequence: float32 values [T, D], `frame_shift_s` seconds from one row to the next.
 
-    `frame_shift_s` is None where one row stands for the whole clip.
+    Attributes:
+        frame_shift_s: None where one row stands for the whole clip.
+        notes: What makes the values less reliable, in words ("face in 20 % of frames").
     """
 
     values: NDArray[np.float32]
     frame_shift_s: float | None
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable

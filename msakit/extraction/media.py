@@ -22,8 +22,21 @@ if TYPE_CHECKING:
 _SLACK_S = 1e-4  # container timestamps are rounded; a frame due now may be stamped a little later
 
 
-class NoStreamError(MediaError):
-    """A readable file without the stream asked for: the modality is absent, not damaged."""
+class AbsentModalityError(MediaError):
+    """A readable clip without what a modality needs: the modality is absent, not damaged."""
+
+
+class NoStreamError(AbsentModalityError):
+    """A readable file without the stream asked for."""
+
+
+class NoFaceError(AbsentModalityError):
+    """A clip in none of whose frames a face was found."""
+
+    def __init__(self, clip: MediaClip, num_frames: int) -> None:
+        super().__init__(
+            f"{clip.path}: a face in 0 % of {num_frames} frames", hint="Leave vision out for this file."
+        )
 
 
 def decode_audio(clip: MediaClip, sample_rate_hz: int) -> NDArray[np.float32]:

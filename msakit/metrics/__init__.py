@@ -16,6 +16,7 @@ from msakit.metrics.families import (
     Metric,
     family_metrics,
     find_metric,
+    headline_metrics,
     validation_metric,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "confusion_matrix",
     "family_metrics",
     "find_metric",
+    "headline_metrics",
     "validation_metric",
 ]

@@ -260,6 +260,11 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
 }
 
 _VALIDATION = {"mosei": "mae", "sims": "mae", "erc": "weighted_f1"}
+_HEADLINE = {
+    "mosei": ("mae", "corr", "acc2_has0"),
+    "sims": ("mae", "corr", "acc2"),
+    "erc": ("weighted_f1", "accuracy", "macro_f1"),
+}
 
 
 def family_metrics(family: str) -> tuple[Metric, ...]:
@@ -267,6 +272,12 @@ def family_metrics(family: str) -> tuple[Metric, ...]:
     if family not in FAMILIES:
         raise UnknownNameError("metric family", family, FAMILIES)
     return FAMILIES[family]
+
+
+def headline_metrics(family: str) -> tuple[Metric, ...]:
+    """The few metrics of a family that a narrow table shows."""
+    family_metrics(family)
+    return tuple(find_metric(family, name) for name in _HEADLINE[family])
 
 
 def find_metric(family: str, name: str) -> Metric:

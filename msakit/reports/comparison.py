@@ -1,24 +1,26 @@
-"""Runs side by side: mean and sd over seeds, paired bootstrap, published figures.
+"""Runs side by side: mean and sd over seeds, intervals over samples, paired tests, published figures.
 
 Two groups are comparable when they are of one dataset and were evaluated on the same samples. The
 difference of two groups is the difference of their metrics averaged over seeds; its interval and its
 p value come from resampling test samples, the same resamples for both sides (paired bootstrap). They
 say how far the result depends on which samples are in the test split; the sd over seeds says how far
-it depends on the seed.
+it depends on the seed. The two are never mixed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from msakit.core.errors import DataError, InputError
+from msakit.core.errors import InputError
 from msakit.core.registry.specs import PublishedResult
-from msakit.metrics import Metric, family_metrics, find_metric, validation_metric
+from msakit.metrics import Metric, family_metrics, find_metric, headline_metrics, validation_metric
+from msakit.metrics.bootstrap import holm, interval, num_clusters, p_value, resamples
 from msakit.metrics.estimate import Estimate
+from msakit.reports.alignment import Aligned, align, choose_clusters, common_split
 from msakit.runs.results import RunGroup
 
 NUM_RESAMPLES = 2000
@@ -31,7 +33,8 @@ class Row:
     Attributes:
         name: The group's, baseline's or published system's name.
         kind: "run", "baseline" or "published".
-        estimates: Metric name to estimate; metrics a publication does not give are not there.
+        estimates: Metric name to estimate over seeds; metrics a publication does not give are not there.
+        intervals: Metric name to the two ends of its 95 % interval over samples, of tested metrics.
         seeds: The seeds behind it.
         num_trainable: Trainable parameters, where recorded.
         source: Where a published figure stands.
@@ -42,6 +45,7 @@ class Row:
     name: str
     kind: str
     estimates: dict[str, Estimate]
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     seeds: tuple[int | None, ...] = ()
     num_trainable: int | None = None
     source: str = ""
@@ -58,6 +62,7 @@ class Difference:
         low: Lower end of the 95 % percentile interval.
         high: Its upper end.
         p_value: Two-sided, of no difference.
+        p_holm: The same, corrected for the number of tests in the comparison.
     """
 
     name: str
@@ -67,124 +72,165 @@ class Difference:
     low: float
     high: float
     p_value: float
+    p_holm: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything a table needs."""
+    """Everything a table needs.
+
+    Attributes:
+        cluster: What is drawn together in the bootstrap: "dialogue", "video", "speaker", or "" for nothing.
+        num_clusters: How many of them there are.
+        remark: What to know about them.
+        tested: The metrics with intervals and tests.
+    """
 
     dataset: str
     split: str
     num_samples: int
     num_resamples: int
+    cluster: str
+    num_clusters: int
+    remark: str
+    tested: tuple[Metric, ...]
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Aligned:
-    """A group's predictions [S, N] in the order of the reference's ids, with the labels [N]."""
+class Question:
+    """What to compare, and how.
 
-    group: RunGroup
-    predictions: NDArray[np.float64]
-    labels: NDArray[np.float64] = field(repr=False)
+    Attributes:
+        split: Whose predictions; None takes test where all runs have it, else the first they share.
+        metric_names: Metrics to show and to test; none shows the headline ones and tests the main one.
+        all_metrics: Show all metrics of the family.
+        cluster: "dialogue", "video", "speaker", "none", or None to choose what the predictions carry.
+        num_resamples: Resamples of the bootstrap; 0 leaves intervals and tests out.
+    """
 
-    def mean(self, metric: Metric, chosen: NDArray[np.int64] | slice = slice(None)) -> float:
-        labels = self.labels[chosen]
-        return float(np.mean([metric.function(seed[chosen], labels) for seed in self.predictions]))
+    split: str | None = None
+    metric_names: Sequence[str] = ()
+    all_metrics: bool = False
+    cluster: str | None = None
+    num_resamples: int = NUM_RESAMPLES
 
-    def estimate(self, metric: Metric) -> Estimate:
-        return Estimate.over(metric.function(seed, self.labels) for seed in self.predictions)
+    def shown(self, family: str) -> tuple[Metric, ...]:
+        """The metrics to show."""
+        if self.all_metrics:
+            return family_metrics(family)
+        return tuple(find_metric(family, name) for name in self.metric_names) or headline_metrics(family)
+
+    def tested(self, family: str) -> tuple[Metric, ...]:
+        """The metrics to test."""
+        chosen = tuple(find_metric(family, name) for name in self.metric_names)
+        return () if self.num_resamples <= 0 else chosen or (validation_metric(family),)
 
 
 def compare_groups(
     groups: Sequence[RunGroup],
+    question: Question | None = None,
     *,
-    split: str = "test",
-    metric_names: Sequence[str] = (),
     published: Sequence[PublishedResult] = (),
-    num_resamples: int = NUM_RESAMPLES,
     advance: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """Compare groups of runs with the first one, the reference.
 
     Args:
         groups: At least one; the first is the reference.
-        split: Whose predictions are compared.
-        metric_names: Metrics to show and to test; none means all are shown and the validation metric tested.
+        question: What to compare, and how.
         published: Published test results to stand beside them; those of other datasets, and those
             that give none of the shown metrics, are left out.
-        num_resamples: Resamples of the bootstrap; 0 leaves the differences out.
-        advance: Called `num_resamples` times for every tested metric of every group (for a progress bar).
+        advance: Called for every resample (for a progress bar).
 
     Raises:
         InputError: The groups are of different datasets.
         DataError: They were evaluated on different samples, or on different labels of the same samples.
         UnknownNameError: A metric the family does not have.
     """
+    question = question or Question()
     dataset, family = _common_dataset(groups)
+    split = question.split or common_split(groups)
     if published and split != "test":
         raise InputError(f"Published figures are of the test split, not of '{split}'.")
-    shown = tuple(find_metric(family, name) for name in metric_names) or family_metrics(family)
-    tested = shown if metric_names else (validation_metric(family),)
-    aligned = _align(groups, split)
-    rows = [
-        Row(
-            name=name,
-            kind="run",
-            estimates={metric.name: side.estimate(metric) for metric in shown},
-            seeds=tuple(run.record.seed for run in side.group.runs),
-            num_trainable=_num_trainable(side.group),
-        )
-        for name, side in zip(distinct_names(groups), aligned, strict=True)
-    ]
+    shown, tested = question.shown(family), question.tested(family)
+    aligned, first = align(groups, split)
+    cluster, clusters, remark = choose_clusters(first, question.cluster)
+    draws = resamples(len(first), question.num_resamples if tested else 0, clusters)
+    drawn = _draw(aligned, tested, draws, advance)
+    names = distinct_names(groups)
+    rows = [_run_row(*one, shown, tested) for one in zip(names, aligned, drawn, strict=True)]
     rows += _baseline_rows(groups[0], split, shown)
     rows += [
         row
         for result in published
         if result.dataset == dataset and (row := _published_row(result, shown)).estimates
     ]
-    names = [row.name for row in rows]
-    differences = [
-        difference
-        for name, side in zip(names[1 : len(groups)], aligned[1:], strict=True)
-        for metric in tested
-        if (difference := _test(name, side, names[0], aligned[0], metric, num_resamples, advance))
-    ]
     return Comparison(
-        dataset, split, len(aligned[0].labels), num_resamples, shown, tuple(rows), tuple(differences)
+        dataset=dataset,
+        split=split,
+        num_samples=len(first),
+        num_resamples=question.num_resamples,
+        cluster=cluster,
+        num_clusters=num_clusters(clusters),
+        remark=remark,
+        tested=tested,
+        metrics=shown,
+        rows=tuple(rows),
+        differences=tuple(_differences(names, aligned, drawn, tested)),
     )
 
 
-def paired_bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float],
-    num_samples: int,
-    num_resamples: int,
-) -> tuple[float, float, float, float]:
-    """A difference, the two ends of its 95 % percentile interval and its two-sided p value.
+def _draw(
+    aligned: Sequence[Aligned],
+    tested: Sequence[Metric],
+    draws: Iterable[NDArray[np.int64]],
+    advance: Callable[[], None],
+) -> NDArray[np.float64]:
+    """Every tested metric of every group on every resample: [groups, metrics, draws]."""
+    values = []
+    for chosen in draws:
+        values.append([[side.mean(metric, chosen) for metric in tested] for side in aligned])
+        advance()
+    shape = (len(values), len(aligned), len(tested))
+    return np.asarray(values, np.float64).reshape(shape).transpose(1, 2, 0)
 
-    The p value is the share of resamples whose difference lies at least as far from the observed one
-    as the observed one from zero (Efron and Tibshirani 1993, chapter 16), counting the observation
-    itself, so that it is never 0. Resamples whose statistic is undefined are left out.
 
-    Args:
-        statistic: Difference of the two sides on the samples with these indices.
-        num_samples: Number of samples to draw from.
-        num_resamples: How often to draw. The draws are the same for every call.
-    """
-    observed = statistic(np.arange(num_samples))
-    generator = np.random.default_rng(0)
-    drawn = np.array(
-        [statistic(generator.integers(0, num_samples, num_samples)) for _ in range(num_resamples)]
+def _run_row(
+    name: str,
+    side: Aligned,
+    drawn: NDArray[np.float64],
+    shown: Sequence[Metric],
+    tested: Sequence[Metric],
+) -> Row:
+    """A group's row; `drawn` is [metrics, draws]."""
+    return Row(
+        name=name,
+        kind="run",
+        estimates={metric.name: side.estimate(metric) for metric in dict.fromkeys((*shown, *tested))},
+        intervals={metric.name: interval(values) for metric, values in zip(tested, drawn, strict=True)},
+        seeds=tuple(run.record.seed for run in side.group.runs),
+        num_trainable=_num_trainable(side.group),
     )
-    drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(observed) or not drawn.size:
-        return observed, float("nan"), float("nan"), float("nan")
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    # Differences of sums taken in another order are equal only up to rounding.
-    extreme = np.abs(drawn - observed) >= abs(observed) - 1e-12
-    return observed, float(low), float(high), float((1 + extreme.sum()) / (1 + drawn.size))
+
+
+def _differences(
+    names: Sequence[str], aligned: Sequence[Aligned], drawn: NDArray[np.float64], tested: Sequence[Metric]
+) -> list[Difference]:
+    """Every group but the first against it, in every tested metric, corrected for their number."""
+    found = []
+    everyone = np.arange(len(aligned[0].labels))
+    for place in range(1, len(names)):
+        for index, metric in enumerate(tested):
+            observed = aligned[place].mean(metric, everyone) - aligned[0].mean(metric, everyone)
+            apart = drawn[place, index] - drawn[0, index]
+            low, high = interval(apart)
+            p = p_value(observed, apart)
+            found.append(Difference(names[place], names[0], metric.name, observed, low, high, p))
+    corrected = holm([difference.p_value for difference in found])
+    return [replace(one, p_holm=p) for one, p in zip(found, corrected, strict=True)]
 
 
 def distinct_names(groups: Sequence[RunGroup]) -> list[str]:
@@ -212,56 +258,6 @@ def _common_dataset(groups: Sequence[RunGroup]) -> tuple[str, str]:
             msg = f"{run.path} is a run on {theirs.dataset}, {first.path} one on {ours.dataset}."
             raise InputError(msg, hint="Compare runs on one dataset at a time.")
     return first.record.dataset, first.record.family
-
-
-def _align(groups: Sequence[RunGroup], split: str) -> list[_Aligned]:
-    """Every group's predictions in the order of the very first run's ids."""
-    reference = groups[0].runs[0]
-    first = reference.predictions(split)
-    order = {sample: position for position, sample in enumerate(first.ids)}
-    if len(order) != len(first.ids):
-        raise DataError(f"{reference.path}: {len(first.ids) - len(order)} sample ids occur more than once.")
-    aligned = []
-    for group in groups:
-        rows = []
-        for run in group.runs:
-            found = run.predictions(split)
-            if set(found.ids) != set(order) or len(found.ids) != len(order):
-                shared = len(set(found.ids) & set(order))
-                msg = (
-                    f"{run.path} was evaluated on other {split} samples than {reference.path}: "
-                    f"{len(found.ids)} and {len(order)} samples, {shared} of them shared."
-                )
-                raise DataError(msg, hint="Evaluate both on the same store and split, then compare again.")
-            places = np.array([order[sample] for sample in found.ids])
-            values, labels = np.empty(len(order)), np.empty(len(order))
-            values[places], labels[places] = found.values, found.labels
-            if not np.allclose(labels, first.labels, atol=1e-6):
-                changed = int((~np.isclose(labels, first.labels, atol=1e-6)).sum())
-                raise DataError(f"{run.path}: {changed} samples have other labels than in {reference.path}.")
-            rows.append(values)
-        aligned.append(_Aligned(group, np.stack(rows), first.labels))
-    return aligned
-
-
-def _test(
-    name: str,
-    side: _Aligned,
-    reference_name: str,
-    reference: _Aligned,
-    metric: Metric,
-    num_resamples: int,
-    advance: Callable[[], None],
-) -> Difference | None:
-    if num_resamples <= 0:
-        return None
-
-    def difference(chosen: NDArray[np.int64]) -> float:
-        advance()
-        return side.mean(metric, chosen) - reference.mean(metric, chosen)
-
-    observed, low, high, p_value = paired_bootstrap(difference, len(side.labels), num_resamples)
-    return Difference(name, reference_name, metric.name, observed, low, high, p_value)
 
 
 def _baseline_rows(group: RunGroup, split: str, shown: Sequence[Metric]) -> list[Row]:

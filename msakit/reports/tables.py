@@ -16,7 +16,7 @@ from typing import Any
 
 from msakit.metrics import Metric
 from msakit.metrics.estimate import Estimate
-from msakit.reports.comparison import Comparison, Difference, Row
+from msakit.reports.comparison import Comparison, Row
 
 _LATEX = str.maketrans(
     {
@@ -42,14 +42,21 @@ def show_estimate(metric: Metric, estimate: Estimate | None, plus_minus: str = "
     return mean if estimate.sd is None else f"{mean}{plus_minus}{metric.show(estimate.sd)}"
 
 
-def show_difference(metric: Metric, difference: Difference) -> tuple[str, str, str]:
-    """Difference, interval and p value as tables show them (percentage points for percentages)."""
-    signed = [
-        ("+" if value > 0 else "") + metric.show(value)
-        for value in (difference.difference, difference.low, difference.high)
-    ]
-    p_value = "-" if math.isnan(difference.p_value) else f"{difference.p_value:.4f}"
-    return signed[0], f"[{signed[1]}, {signed[2]}]", p_value
+def show_interval(metric: Metric, ends: tuple[float, float], *, signed: bool = False) -> str:
+    """`[0.61, 0.70]`, with plus signs where it is of a difference; a dash where it is undefined."""
+    if any(map(math.isnan, ends)):
+        return "-"
+    return f"[{', '.join(show_signed(metric, end) if signed else metric.show(end) for end in ends)}]"
+
+
+def show_signed(metric: Metric, value: float) -> str:
+    """A difference (percentage points for percentages)."""
+    return ("+" if value > 0 else "") + metric.show(value)
+
+
+def show_p(value: float) -> str:
+    """A p value."""
+    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def is_best(metric: Metric, row: Row, rows: Sequence[Row]) -> bool:
@@ -65,12 +72,16 @@ def notes(comparison: Comparison) -> list[str]:
     """What a reader must know to read the table, sources of published figures included."""
     lines = [f"{comparison.dataset}, {comparison.split} split, {comparison.num_samples} samples."]
     if any(len(row.seeds) > 1 for row in comparison.rows):
-        lines.append("Mean ± sample standard deviation over seeds.")
-    if comparison.differences:
+        lines.append("± is the sample standard deviation over seeds.")
+    if comparison.tested:
+        drawn = f"{comparison.num_clusters} {comparison.cluster}s" if comparison.cluster else "samples"
         lines.append(
-            f"Differences: paired bootstrap over samples, {comparison.num_resamples} resamples, "
-            "95 % percentile interval; p is not corrected for the number of tests."
+            f"Intervals of 95 % and p: paired bootstrap over {drawn}, {comparison.num_resamples} resamples, "
+            "of the mean over seeds."
         )
+    if len(comparison.differences) > 1:
+        lines.append(f"p is corrected for {len(comparison.differences)} tests (Holm).")
+    lines += [comparison.remark] if comparison.remark else []
     lines += [
         f"{row.name}: {row.source}. Confidence {row.confidence}. {row.note}".rstrip()
         for row in comparison.rows
@@ -87,8 +98,7 @@ def to_markdown(comparison: Comparison) -> str:
         return f"**{text}**" if is_best(metric, row, comparison.rows) else text
 
     blocks = [_markdown_table(*_main_table(comparison, cell))]
-    if comparison.differences:
-        blocks.append(_markdown_table(*_difference_table(comparison)))
+    blocks += [_markdown_table(*tested_table(comparison, metric)) for metric in comparison.tested]
     blocks.append("\n".join(notes(comparison)))
     return "\n\n".join(blocks) + "\n"
 
@@ -103,25 +113,25 @@ def to_latex(comparison: Comparison) -> str:
     lines = [f"% {line}" for line in notes(comparison)]
     header, rows = _main_table(comparison, cell)
     lines += _latex_table(header, [[row[0].translate(_LATEX), *row[1:]] for row in rows])
-    if comparison.differences:
-        header, rows = _difference_table(comparison)
+    for metric in comparison.tested:
+        header, rows = tested_table(comparison, metric)
         lines += ["", *_latex_table(header, [[entry.translate(_LATEX) for entry in row] for row in rows])]
     return "\n".join(lines) + "\n"
 
 
 def to_csv(comparison: Comparison) -> str:
-    """One line a row and metric: mean, sd, number of seeds, and the difference where it was tested."""
+    """One line a row and metric: mean, sd, interval over samples, and the difference where it was tested."""
     tested = {(entry.name, entry.metric): asdict(entry) for entry in comparison.differences}
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    tested_keys = ("reference", "difference", "low", "high", "p_value")
-    writer.writerow(
-        ["kind", "name", "metric", "mean", "sd", "num_seeds", *tested_keys, "source", "confidence"]
-    )
+    tested_keys = ("reference", "difference", "low", "high", "p_value", "p_holm")
+    measured = ("mean", "sd", "num_seeds", "interval_low", "interval_high")
+    writer.writerow(["kind", "name", "metric", *measured, *tested_keys, "source", "confidence"])
     for row in comparison.rows:
         for name, estimate in row.estimates.items():
             found = tested.get((row.name, name), {}) if row.kind == "run" else {}
-            cells = [estimate.mean, estimate.sd, len(row.seeds) or None, *map(found.get, tested_keys)]
+            ends = row.intervals.get(name, (None, None))
+            cells = [estimate.mean, estimate.sd, len(row.seeds) or None, *ends, *map(found.get, tested_keys)]
             shown = ["" if cell is None else cell for cell in cells]
             writer.writerow([row.kind, row.name, name, *shown, row.source, row.confidence])
     return file.getvalue()
@@ -134,9 +144,11 @@ def to_json(comparison: Comparison) -> str:
         "split": comparison.split,
         "num_samples": comparison.num_samples,
         "num_resamples": comparison.num_resamples,
+        "cluster": comparison.cluster or None,
+        "num_clusters": comparison.num_clusters or None,
         "metrics": {
             metric.name: {"title": metric.title, "higher_is_better": metric.higher_is_better}
-            for metric in comparison.metrics
+            for metric in dict.fromkeys((*comparison.metrics, *comparison.tested))
         },
         "rows": [asdict(row) for row in comparison.rows],
         "differences": [asdict(difference) for difference in comparison.differences],
@@ -163,17 +175,22 @@ def _main_table(
     return header, rows
 
 
-def _difference_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    metrics = {metric.name: metric for metric in comparison.metrics}
-    header = ["difference", "metric", "value", "95 % interval", "p"]
-    rows = [
-        [
-            f"{entry.name} - {entry.reference}",
-            metrics[entry.metric].title,
-            *show_difference(metrics[entry.metric], entry),
+def tested_table(comparison: Comparison, metric: Metric) -> tuple[list[str], list[list[str]]]:
+    """A tested metric over samples: value, interval, difference to the reference; one line a group."""
+    header = ["", metric.title, "95 % interval", "difference", "its interval", "p"]
+    found = {entry.name: entry for entry in comparison.differences if entry.metric == metric.name}
+    rows = []
+    for row in (row for row in comparison.rows if row.kind == "run"):
+        cells = [
+            metric.show(row.estimates[metric.name].mean),
+            show_interval(metric, row.intervals[metric.name]),
         ]
-        for entry in comparison.differences
-    ]
+        if entry := found.get(row.name):
+            ends = show_interval(metric, (entry.low, entry.high), signed=True)
+            cells += [show_signed(metric, entry.difference), ends, show_p(entry.p_holm)]
+        else:
+            cells += ["reference", "", ""] if found else ["", "", ""]
+        rows.append([row.name, *cells])
     return header, rows
 
 

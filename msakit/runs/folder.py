@@ -22,6 +22,7 @@ from msakit.core.errors import InputError
 from msakit.core.files import dump_yaml, read_json, to_json
 from msakit.runs.adapter_file import feature_widths
 from msakit.runs.record import RECORD_FILE, read_record
+from msakit.runs.results import is_run, seed_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,8 @@ class Run:
         """Make a run directory for a resolved pipeline, or reopen one to resume it.
 
         Raises:
-            InputError: The folder holds a run and resuming was not asked for; or it holds another pipeline.
+            InputError: The folder holds a run and resuming was not asked for; or it holds another pipeline,
+                or the runs of several seeds; or it lies in a run.
         """
         run = cls(folder)
         text = dump_yaml(pipeline)
@@ -62,6 +64,7 @@ class Run:
                     f"{run.pipeline_file} is another pipeline than the one to resume.", hint=hint
                 )
         else:
+            _refuse_nesting(folder)
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(run.pipeline_file, lambda path: path.write_text(text, encoding="utf-8"))
         return run
@@ -76,7 +79,7 @@ class Run:
         run = cls(folder)
         if not run.pipeline_file.is_file():
             hint = "A run is a folder that `msakit train` made."
-            if seeds := sorted(path.parent.name for path in folder.glob("seed-*/pipeline.yaml")):
+            if seeds := [path.name for path in seed_folders(folder)]:
                 hint = f"It holds the runs of several seeds; name one of them: {', '.join(seeds)}."
             raise InputError(f"{folder} is not a run: it has no pipeline.yaml.", hint=hint)
         if not run.adapter_file.is_file():
@@ -208,6 +211,16 @@ class Run:
         except Exception as error:
             raise InputError(f"{self.checkpoint_file} is damaged: {error}") from error
         return state
+
+
+def _refuse_nesting(folder: Path) -> None:
+    """A folder is a run or holds the runs of several seeds, never both: what reads it could not tell."""
+    if seeds := [path.name for path in seed_folders(folder)]:
+        hint = "Give another folder with --output, or train several seeds with --seeds."
+        raise InputError(f"{folder} holds the runs of several seeds: {', '.join(seeds)}.", hint=hint)
+    if is_run(folder.parent):
+        hint = "Give another folder with --output."
+        raise InputError(f"{folder.parent} is a run itself, so it cannot hold other runs.", hint=hint)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

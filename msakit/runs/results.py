@@ -143,8 +143,12 @@ def read_group(path: Path) -> RunGroup:
 
 def run_folders(path: Path) -> list[Path]:
     """The folders of a group's runs; of anything but a folder of seeds, the folder itself."""
-    is_run = any((path / name).is_file() for name in ("pipeline.yaml", RECORD_FILE))
-    return [path] if is_run else seed_folders(path) or [path]
+    return [path] if is_run(path) else seed_folders(path) or [path]
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run itself, finished or begun, or a further evaluation of one."""
+    return any((path / name).is_file() for name in (RECORD_FILE, "features.json"))
 
 
 def seed_folders(path: Path) -> list[Path]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -168,6 +170,64 @@ def test_generated_answers_that_cannot_be_read_are_missing_not_zero(trained):
     assert code == 0
     assert metrics["missing_share"] > 0
     assert metrics["zero_share"] == 0
+
+
+def test_an_official_result_is_never_replaced(trained):
+    """Whatever is evaluated afterwards: the run's own files stay, to the byte."""
+    folder, store = trained
+    own = {path: path.read_bytes() for path in folder.glob("*.*") if path.suffix in (".json", ".csv")}
+    copied = shutil.copytree(store, store.parent / "copy", dirs_exist_ok=True)
+    for arguments, name in (
+        (["--decode", "generate"], "decode-generate"),
+        (["--store", copied], "store-"),
+        ([], "repeated"),
+        (["--without", "audio", "--without", "vision=mean"], "without-audio-absent-without-vision-mean"),
+    ):
+        code, stdout, stderr = run("evaluate", folder, *arguments, "--json")
+        assert code == 0, stderr
+        report = json.loads(stdout)
+        place = Path(report["folders"]["test"])
+        assert place.parent == folder / "evaluations"
+        assert place.name.startswith(name)
+        assert {path.name for path in place.iterdir()} >= {"metrics.json", "predictions.test.csv"}
+        assert {path: path.read_bytes() for path in own} == own
+    assert report["condition"] == "without audio (absent), without vision (mean)"
+    assert "equal to the recorded result" in run("evaluate", folder)[2]
+    code, stdout, _ = run("evaluate", folder, "--split", "train", "--json")
+    assert json.loads(stdout)["folders"] == {"train": str(folder)}
+    changed = {path for path in own if path.read_bytes() != own[path]}
+    assert {path.name for path in changed} == {"metrics.json"}
+    splits = json.loads((folder / "metrics.json").read_text())["splits"]
+    assert {"train", "valid", "test"} == splits.keys()
+    assert splits["test"] == json.loads(own[folder / "metrics.json"])["splits"]["test"]
+
+
+def test_folders_of_seeds_are_taken_as_runs_are(tmp_path, store, pipeline_file):
+    folder = tmp_path / "several"
+    arguments = ["train", pipeline_file, "--store", store, "-o", folder, "--set", "training.epochs=1"]
+    assert run(*arguments, "--seeds", "2")[0] == 0
+    code, stdout, _ = run("evaluate", folder, "--without", "text", "--json")
+    assert code == 0
+    assert json.loads(stdout).keys() == {"seed-1111", "seed-2222"}
+    code, stdout, stderr = run("predict", folder, "--id", "s003", "--json")
+    assert (code, len(json.loads(stdout))) == (0, 1)
+    assert "seed-1111" in stderr
+    code, _, stderr = run(*arguments)
+    assert (code, "runs of several seeds: seed-1111, seed-2222" in stderr) == (2, True)
+    assert not (folder / "pipeline.yaml").exists()
+    code, _, stderr = run(*arguments[:5], folder / "seed-1111", "--seeds", "2")
+    assert (code, "is a run itself" in stderr) == (2, True)
+
+
+def test_an_evaluation_is_compared_like_a_run(trained):
+    folder, _ = trained
+    run("evaluate", folder, "--without", "audio")
+    code, stdout, _ = run(
+        "compare", folder, folder / "evaluations" / "without-audio-absent", "--metric", "mae", "--json"
+    )
+    assert code == 0
+    first, second = (row["estimates"]["mae"]["mean"] for row in json.loads(stdout)["rows"][:2])
+    assert json.loads(stdout)["differences"][0]["difference"] == pytest.approx(second - first)
 
 
 def test_a_missing_sample_or_store_is_named(trained, tmp_path):

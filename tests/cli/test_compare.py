@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from run_folders import write_run
 from typer.testing import CliRunner
 
@@ -32,11 +33,36 @@ def test_the_table_has_both_runs_their_difference_and_its_legend(runs: list[str]
     result = CliRunner().invoke(app, [*runs, "--metric", "mae", "--resamples", "50"])
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert ["text", "0.7500", "±", "0.3536", "2", "1,351,000"] in lines
-    assert ["fused[1]", "0.1500", "±", "0.0707", "2", "1,351,000"] in lines
-    assert ["fused[1]", "-", "text", "MAE", "-0.6000", "[-0.6000,", "-0.6000]", "0.0196"] in lines
+    assert ["text", "0.7500", "±", "0.3536", "2"] in lines
+    assert ["fused[1]", "0.1500", "±", "0.0707", "2"] in lines
+    assert ["text", "0.7500", "[0.7500,", "0.7500]", "reference"] in lines
+    tested = ["fused[1]", "0.1500", "[0.1500,", "0.1500]", "-0.6000", "[-0.6000,", "-0.6000]", "0.0196"]
+    assert tested in lines
     assert "mosei, test split, 4 samples." in result.stdout
     assert result.stderr == ""
+
+
+def test_at_80_columns_no_number_is_broken_and_all_shows_the_rest(
+    runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    for module in ("render", "compare"):
+        narrow = Console(width=80, file=shown, highlight=False)
+        monkeypatch.setattr(f"msakit.cli.{module}.data_console", lambda narrow=narrow: narrow)
+    assert CliRunner().invoke(app, [*runs, "--resamples", "50"]).exit_code == 0
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.split()[-4:] == ["-0.6000", "[-0.6000,", "-0.6000]", "0.0196"] for line in lines)
+    assert any("fused[1]" in line and "0.1500 ± 0.0707" in line for line in lines)
+    shown.truncate(0)
+    assert CliRunner().invoke(app, [*runs, "--all", "--resamples", "0"]).exit_code == 0
+    assert "Acc-7" in shown.getvalue()
+
+
+def test_files_beside_the_runs_of_a_grid_are_passed_over(runs: list[str], tmp_path: Path) -> None:
+    (tmp_path / "report.html").touch()
+    result = CliRunner().invoke(app, [*runs, str(tmp_path / "report.html"), "--resamples", "0", "--json"])
+    assert [row["name"] for row in json.loads(result.stdout)["rows"]] == ["text", "fused[1]"]
 
 
 @pytest.mark.parametrize("arguments", [["--json"], ["--format", "json"]])

@@ -64,6 +64,21 @@ class Silent(Loudness):
         return super().extract(clip)
 
 
+class Together(Loudness):
+    """Computes up to three clips at once; notes how many each time."""
+
+    batch_size = 3
+
+    def read(self, clip: MediaClip) -> FeatureArray:
+        return super().extract(clip)
+
+    def encode(self, inputs: list[FeatureArray]) -> list[FeatureArray]:
+        if self._log is not None:
+            with self._log.open("a") as stream:
+                stream.write(f"together:{len(inputs)}\n")
+        return inputs
+
+
 class Misshapen(Loudness):
     def extract(self, clip: MediaClip) -> FeatureArray:
         return FeatureArray(np.zeros((4, 3), np.float32), 0.1)
@@ -142,6 +157,21 @@ def test_nothing_is_computed_twice(tmp_path, store):
     assert names(log) == ["a", "b", "c"]
     assert (report.extracted, report.reused, report.version) == ({"audio": 1}, {"audio": 2}, 2)
     assert set(stored(store)) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_clips_are_computed_together_where_an_extractor_can(tmp_path, store, workers):
+    log = tmp_path / "log"
+    rows = write_corpus(tmp_path, ["a", "b", "broken", "d", "e"])
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    report = extraction(log, Together, workers=workers).run(rows, store, "d")
+    assert [problem.clip_id for problem in report.failed] == ["broken"]
+    assert {name: values.tolist() for name, values in stored(store).items()} == {
+        row.clip.clip_id: Loudness().extract(row.clip).values.tolist()
+        for row in rows
+        if row.clip.clip_id != "broken"
+    }
+    assert [line for line in names(log) if line.startswith("together")] == ["together:2"] * 2
 
 
 def test_the_same_sound_under_two_names_is_computed_once(tmp_path, store):

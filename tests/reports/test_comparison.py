@@ -16,11 +16,12 @@ from scipy import stats
 from msakit.core.errors import DataError, InputError, UnknownNameError
 from msakit.core.registry.specs import PublishedResult
 from msakit.metrics import compute_metrics
+from msakit.metrics.bootstrap import holm
 from msakit.reports.comparison import (
     Comparison,
+    Question,
     compare_groups,
     distinct_names,
-    paired_bootstrap,
 )
 from msakit.reports.tables import FORMATS, is_best, to_csv, to_json, to_latex, to_markdown
 from msakit.runs.results import RunGroup, read_group
@@ -51,7 +52,9 @@ def comparison(tmp_path: Path) -> Comparison:
         PublishedResult("other", "mosei", {"corr": 0.7}, "Table 3", "high"),
         PublishedResult("mse-adapter", "sims", {"mae": 0.3}, "Table 2", "high"),
     ]
-    return compare_groups(groups, metric_names=["mae", "acc2_has0"], published=published, num_resamples=400)
+    return compare_groups(
+        groups, Question(metric_names=["mae", "acc2_has0"], num_resamples=400), published=published
+    )
 
 
 def test_mean_and_sd_are_over_seeds(comparison: Comparison) -> None:
@@ -88,19 +91,61 @@ def test_the_difference_is_of_seed_means_and_its_interval_holds_it(comparison: C
     assert [difference.metric for difference in comparison.differences] == ["mae", "acc2_has0"]
 
 
-def test_bootstrap_of_a_mean_agrees_with_theory() -> None:
-    values = np.random.default_rng(3).normal(0.1, 1.0, 400)
-    observed, low, high, p_value = paired_bootstrap(lambda chosen: float(values[chosen].mean()), 400, 4000)
-    assert observed == values.mean()
-    error = values.std() / 20
-    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
-    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
-    assert p_value == pytest.approx(2 * stats.norm.sf(abs(values.mean()) / error), abs=0.02)
+def test_p_values_are_corrected_for_all_tests_of_the_table(comparison: Comparison) -> None:
+    raw = [difference.p_value for difference in comparison.differences]
+    assert [difference.p_holm for difference in comparison.differences] == holm(raw) != raw
+    assert "p is corrected for 2 tests (Holm)." in to_markdown(comparison)
+
+
+def dialogues(count: int, length: int) -> dict[str, list[str]]:
+    return {"dialogue": [f"d{index // length}" for index in range(count * length)]}
+
+
+def test_whole_dialogues_are_drawn_where_the_predictions_know_them(tmp_path: Path) -> None:
+    """Errors that are shared by all of a dialogue: the interval is that of so many dialogues."""
+    rng = np.random.default_rng(5)
+    labels = np.zeros(400)
+    shared = np.repeat(rng.normal(0, 1, 40), 10)
+    for name, values in (("a", shared), ("b", np.zeros(400))):
+        write_run(tmp_path / name, values, labels, columns=dialogues(40, 10))
+    groups = [read_group(tmp_path / name) for name in ("a", "b")]
+    found = compare_groups(groups, Question(num_resamples=1000))
+    assert (found.cluster, found.num_clusters) == ("dialogue", 40)
+    assert "paired bootstrap over 40 dialogues" in to_markdown(found)
+    (low, high), single = found.rows[0].intervals["mae"], np.abs(shared[::10])
+    assert high - low == pytest.approx(2 * 1.96 * single.std() / np.sqrt(40), rel=0.1)
+    alone = compare_groups(groups, Question(cluster="none", num_resamples=1000))
+    narrow = alone.rows[0].intervals["mae"]
+    assert narrow[1] - narrow[0] == pytest.approx((high - low) / np.sqrt(10), rel=0.1)
+
+
+def test_a_few_clusters_are_only_drawn_on_request(tmp_path: Path) -> None:
+    columns = {"speaker": ["x", "y", ""] * 4}
+    groups = [read_group(write_run(tmp_path / "a", [1.0] * 12, [0.5] * 12, columns=columns))]
+    found = compare_groups(groups, Question(num_resamples=10))
+    assert (found.cluster, found.num_clusters) == ("", 0)
+    assert "too few clusters to draw (6 by speaker)" in found.remark
+    asked = compare_groups(groups, Question(cluster="speaker", num_resamples=10))
+    assert (asked.cluster, asked.num_clusters) == ("speaker", 6)
+    assert "Only 6 clusters" in asked.remark
+    with pytest.raises(InputError, match=r"carry no dialogue \(they carry: speaker\)"):
+        compare_groups(groups, Question(cluster="dialogue"))
+
+
+def test_the_split_is_one_that_all_runs_have(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path / name, [0.0], [1.0], split="valid")
+    write_run(tmp_path / "b", [0.0], [1.0], split="test")
+    groups = [read_group(tmp_path / name) for name in ("a", "b")]
+    assert compare_groups(groups, Question(num_resamples=0)).split == "valid"
+    only = read_group(write_run(tmp_path / "c", [0.0], [1.0], split="test"))
+    with pytest.raises(InputError, match="no evaluated split in common"):
+        compare_groups([groups[0], only])
 
 
 def test_equal_runs_do_not_differ(tmp_path: Path) -> None:
     groups = [group(tmp_path / name, noisy(0, 1.0)) for name in ("a", "b")]
-    (difference,) = compare_groups(groups, num_resamples=50).differences
+    (difference,) = compare_groups(groups, Question(num_resamples=50)).differences
     assert (difference.metric, difference.difference, difference.p_value) == ("mae", 0.0, 1.0)
 
 
@@ -108,14 +153,16 @@ def test_samples_are_matched_by_id_not_by_order(tmp_path: Path) -> None:
     first = write_run(tmp_path / "a", noisy(0, 1.0), LABELS)
     ids = [f"clip{index}" for index in range(len(LABELS))]
     second = write_run(tmp_path / "b", noisy(0, 1.0)[::-1], LABELS[::-1], ids=ids[::-1])
-    (difference,) = compare_groups([read_group(first), read_group(second)], num_resamples=20).differences
+    (difference,) = compare_groups(
+        [read_group(first), read_group(second)], Question(num_resamples=20)
+    ).differences
     assert (difference.low, difference.high) == (0.0, 0.0)
 
 
 def test_missing_predictions_are_wrong_in_class_metrics_and_outside_the_error(tmp_path: Path) -> None:
     complete, gap = noisy(0, 0.1), [*noisy(0, 0.1)[:-1], float("nan")]
     groups = [group(tmp_path / "a", complete), group(tmp_path / "b", gap)]
-    rows = compare_groups(groups, num_resamples=0).rows
+    rows = compare_groups(groups, Question(all_metrics=True, num_resamples=0)).rows
     expected = compute_metrics("mosei", gap, LABELS)
     assert rows[1].estimates["missing_share"].mean == 1 / 8
     assert {name: estimate.mean for name, estimate in rows[1].estimates.items()} == pytest.approx(expected)
@@ -123,7 +170,7 @@ def test_missing_predictions_are_wrong_in_class_metrics_and_outside_the_error(tm
 
 def test_nothing_is_tested_without_resamples(tmp_path: Path) -> None:
     groups = [group(tmp_path / name, noisy(0, 1.0)) for name in ("a", "b")]
-    assert compare_groups(groups, num_resamples=0).differences == ()
+    assert compare_groups(groups, Question(num_resamples=0)).differences == ()
 
 
 def test_classification_is_tested_on_weighted_f1(tmp_path: Path) -> None:
@@ -133,9 +180,9 @@ def test_classification_is_tested_on_weighted_f1(tmp_path: Path) -> None:
         read_group(write_run(tmp_path / name, predictions, labels, **record))
         for name, predictions in (("a", [0, 1, 1, 1]), ("b", [0, 1, 2, 0]))
     ]
-    found = compare_groups(groups, num_resamples=100)
+    found = compare_groups(groups, Question(num_resamples=100))
     assert [difference.metric for difference in found.differences] == ["weighted_f1"]
-    assert [metric.name for metric in found.metrics][:2] == ["accuracy", "weighted_f1"]
+    assert [metric.name for metric in found.metrics] == ["weighted_f1", "accuracy", "macro_f1"]
 
 
 def test_runs_on_two_datasets_are_refused(tmp_path: Path) -> None:
@@ -167,11 +214,13 @@ def test_repeated_ids_are_refused(tmp_path: Path) -> None:
 def test_unknown_metrics_no_runs_and_published_validation_figures_are_refused(tmp_path: Path) -> None:
     only = group(tmp_path / "a", noisy(0, 1.0))
     with pytest.raises(UnknownNameError, match="acc2_has0"):
-        compare_groups([only], metric_names=["acc2"])
+        compare_groups([only], Question(metric_names=["acc2"]))
     with pytest.raises(InputError, match="nothing to compare"):
         compare_groups([])
     with pytest.raises(InputError, match="of the test split"):
-        compare_groups([only], split="valid", published=[PublishedResult("s", "mosei", {}, "t", "high")])
+        compare_groups(
+            [only], Question(split="valid"), published=[PublishedResult("s", "mosei", {}, "t", "high")]
+        )
 
 
 def test_names_take_as_many_parents_as_needed(tmp_path: Path) -> None:
@@ -199,7 +248,7 @@ def test_percentages_are_shown_as_such(comparison: Comparison) -> None:
 def test_latex_is_escaped_and_balanced(comparison: Comparison) -> None:
     text = to_latex(comparison)
     assert r"better\_50\%" in text
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.count(" & ") for line in body[:5]} == {3}
     assert r"\textbf{" in text
@@ -227,6 +276,6 @@ def test_json_has_null_for_what_is_undefined(tmp_path: Path) -> None:
 
 def test_a_share_that_is_neither_good_nor_bad_has_no_best(tmp_path: Path) -> None:
     groups = [group(tmp_path / name, noisy(seed, 1.0)) for name, seed in (("a", 0), ("b", 1))]
-    found = compare_groups(groups, num_resamples=0)
+    found = compare_groups(groups, Question(all_metrics=True, num_resamples=0))
     zeros = next(metric for metric in found.metrics if metric.name == "zero_share")
     assert not any(is_best(zeros, row, found.rows) for row in found.rows)

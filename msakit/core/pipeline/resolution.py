@@ -140,12 +140,12 @@ def resolve_dataset(choice: DatasetChoice, registry: Registry) -> DatasetSpec:
 
 def _as_dict(dataset: DatasetSpec) -> dict[str, Any]:
     content = {field.name: getattr(dataset, field.name) for field in fields(DatasetSpec)}
-    return {**content, "source": asdict(dataset.source)}
+    return {**content, "source": asdict(dataset.source), "access": asdict(dataset.access)}
 
 
 def _dataset_as_yaml(dataset: DatasetSpec) -> dict[str, Any]:
     content = _as_dict(dataset)
-    content.pop("source")
+    del content["source"], content["access"]
     content["features"] = dict(dataset.features)
     content["prompts"] = dict(dataset.prompts)
     content["labels"] = list(dataset.labels)

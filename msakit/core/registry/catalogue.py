@@ -36,6 +36,7 @@ class _File(BaseModel):
     datasets: tuple[DatasetSpec, ...] = ()
     recipes: tuple[RecipeMatrix, ...] = ()
     published: tuple[PublishedResult, ...] = ()
+    trust_remote_code: tuple[str, ...] = ()
 
 
 _DATASET = TypeAdapter(DatasetSpec)
@@ -63,6 +64,7 @@ class Catalogue:
     datasets: tuple[DatasetSpec, ...] = ()
     recipes: tuple[RecipeSpec, ...] = ()
     published: tuple[PublishedResult, ...] = ()
+    trust_remote_code: tuple[str, ...] = ()
 
     @classmethod
     def joined(cls, origin: str, catalogues: Iterable[Catalogue]) -> Catalogue:
@@ -96,7 +98,8 @@ def _read(path: Path, package: str, modified: int) -> Catalogue:
         raise ConfigError(str(path), problems_of(error)) from error
     components = tuple(_placed(spec, package, path) for spec in file.components)
     recipes = tuple(recipe for matrix in file.recipes for recipe in matrix.expand())
-    return Catalogue(str(path), components, file.backbones, file.datasets, recipes, file.published)
+    offered = (components, file.backbones, file.datasets, recipes, file.published)
+    return Catalogue(str(path), *offered, trust_remote_code=file.trust_remote_code)
 
 
 def _placed(spec: ComponentSpec, package: str, path: Path) -> ComponentSpec:

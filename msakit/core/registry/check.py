@@ -33,6 +33,8 @@ def _plugin_problems(registry: Registry) -> Iterator[str]:
         plugin = f"plugin {report.name} ({report.distribution})"
         if report.error:
             yield f"{plugin}: {report.error}"
+        if report.printed:
+            yield f"{plugin}: prints at load time: {report.printed.strip().partition(chr(10))[0]}"
         if report.imported:
             yield f"{plugin}: imports {', '.join(report.imported)} at load time"
 

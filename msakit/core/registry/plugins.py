@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pluggy
 from msakit.core.errors import InputError, PluginError
 from msakit.core.hooks import Hooks
 from msakit.core.registry.catalogue import Catalogue, read_catalogue
+from msakit.core.registry.containment import describe_failure, stdout_kept
 from msakit.core.registry.discovery import VARIABLE, distribution_of, module_from
 from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec
 
@@ -36,6 +38,7 @@ class PluginReport:
         error: What went wrong, in a line, or None.
         traceback: Where it went wrong.
         imported: Heavy modules that importing it brought in; a plugin module should hold metadata only.
+        printed: What it printed while it was loaded, which no command shows.
     """
 
     name: str
@@ -44,6 +47,7 @@ class PluginReport:
     error: str | None = None
     traceback: str = ""
     imported: tuple[str, ...] = ()
+    printed: str = ""
 
 
 class PluginManager:
@@ -80,23 +84,29 @@ class PluginManager:
         name, distribution = entry.name, distribution_of(entry)
         try:
             return self._load(name, distribution, entry.load)
-        except Exception as error:  # noqa: BLE001 - someone else's code must not break the rest
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - someone else's code must not break the rest
             nothing = Catalogue(_origin(name, distribution))
-            problem = f"{type(error).__name__}: {error}"
-            return PluginReport(name, distribution, nothing, problem, traceback.format_exc())
+            return PluginReport(name, distribution, nothing, describe_failure(error), traceback.format_exc())
 
     def _load_file(self, path: Path) -> PluginReport:
         """Load a file the user gave; one that fails ends the command."""
         try:
             return self._load(str(path), FILE, partial(module_from, path))
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             raise
-        except Exception as error:
-            msg = f"--plugin {path} cannot be loaded: {type(error).__name__}: {error}"
-            raise PluginError(msg) from error
+        except BaseException as error:
+            raise PluginError(f"--plugin {path} cannot be loaded: {describe_failure(error)}") from error
 
     def _load(self, name: str, distribution: str, load: Callable[[], Any]) -> PluginReport:
-        before = set(sys.modules)
+        before, printed = set(sys.modules), io.StringIO()
+        with stdout_kept(printed):
+            offers = self._register(name, load, _origin(name, distribution))
+        imported = tuple(module for module in HEAVY_MODULES if module in set(sys.modules) - before)
+        return PluginReport(name, distribution, offers, imported=imported, printed=printed.getvalue()[:500])
+
+    def _register(self, name: str, load: Callable[[], Any], origin: str) -> Catalogue:
         plugin = load()
         if self._manager.has_plugin(name):
             msg = f"a plugin called '{name}' is loaded already; {VARIABLE}=-{name} leaves out a built-in one"
@@ -104,12 +114,10 @@ class PluginManager:
         self._manager.register(plugin, name=name)
         try:
             self._check_hook_names(plugin)
-            offers = self._ask(plugin, _origin(name, distribution))
-        except Exception:
+            return self._ask(plugin, origin)
+        except BaseException:
             self._manager.unregister(name=name)
             raise
-        imported = tuple(module for module in HEAVY_MODULES if module in set(sys.modules) - before)
-        return PluginReport(name, distribution, offers, imported=imported)
 
     def _check_hook_names(self, plugin: Any) -> None:
         """Refuse a misspelt hook, which pluggy would silently never call."""
@@ -151,10 +159,13 @@ class PluginManager:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 given = (arguments[name] for name in implementation.argnames)
-                results.extend(implementation.function(*given) or ())
-            except Exception as error:
+                with stdout_kept():
+                    results.extend(implementation.function(*given) or ())
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 name = implementation.plugin_name
-                msg = f"plugin {name}: {hook} failed: {type(error).__name__}: {error}"
+                msg = f"plugin {name}: {hook} failed: {describe_failure(error)}"
                 raise PluginError(msg, hint=f"Leave it out with {VARIABLE}=-{name}.") from error
         return results
 
@@ -163,11 +174,12 @@ class PluginManager:
         failures = []
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
-                implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception as error:  # noqa: BLE001 - a tracker's failure must not cost a finished run
-                failures.append(
-                    f"plugin {implementation.plugin_name}: {hook}: {type(error).__name__}: {error}"
-                )
+                with stdout_kept():
+                    implementation.function(*(arguments[name] for name in implementation.argnames))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a tracker's failure must not cost a finished run
+                failures.append(f"plugin {implementation.plugin_name}: {hook}: {describe_failure(error)}")
         return failures
 
 

@@ -11,6 +11,7 @@ from msakit.core.pipeline.overrides import merge
 from msakit.core.registry.specs import RecipeSpec
 
 Settings = Mapping[str, Any]
+MAX_SETTINGS = 200_000
 
 
 class RecipeMatrix(BaseModel):
@@ -45,6 +46,15 @@ class RecipeMatrix(BaseModel):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _refuse_endless_tables(self) -> Self:
+        num_cells = sum(map(len, self.matrix.values()))
+        num_settings = _count(self.pipeline) + _count(self.datasets) + _count(self.backbones)
+        if num_cells * (1 + num_settings) > MAX_SETTINGS:
+            msg = f"{num_cells:,} recipes of {num_settings:,} settings, more than {MAX_SETTINGS:,} in all"
+            raise ValueError(msg)
+        return self
+
     def expand(self) -> Iterator[RecipeSpec]:
         """One recipe a cell; the cell's settings win over the backbone's, those over the dataset's."""
         for dataset, row in self.matrix.items():
@@ -54,3 +64,10 @@ class RecipeMatrix(BaseModel):
                 for changes in (self.datasets.get(dataset, {}), self.backbones.get(backbone, {}), own):
                     pipeline = merge(pipeline, changes)
                 yield RecipeSpec(self.name, dataset, backbone, pipeline, self.source, self.note)
+
+
+def _count(settings: Any) -> int:
+    """How many values nested settings hold."""
+    if isinstance(settings, Mapping):
+        return sum(1 + _count(value) for value in settings.values())
+    return sum(1 + _count(value) for value in settings) if isinstance(settings, list | tuple) else 0

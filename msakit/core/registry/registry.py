@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from msakit.core.errors import ConfigError, InputError, MissingExtraError, PluginError, UnknownNameError
 from msakit.core.files import problems_of
 from msakit.core.registry.catalogue import SHIPPED, Catalogue, read_catalogue
+from msakit.core.registry.containment import describe_failure, stdout_kept
 from msakit.core.registry.discovery import VARIABLE, find_plugins
 from msakit.core.registry.plugins import PluginManager
 from msakit.core.registry.specs import (
@@ -27,6 +28,7 @@ from msakit.core.registry.specs import (
     PublishedResult,
     RecipeSpec,
 )
+from msakit.core.trust import trust_remote_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -56,10 +58,17 @@ class Registry:
     Args:
         layers: Precedence and catalogue; plugins share one precedence, so none wins over another.
         manager: Whose hooks are called when pipelines are checked and runs finish.
+        unasked: Components whose classes are not imported, since the user has not asked for their file.
     """
 
-    def __init__(self, layers: Iterable[tuple[int, Catalogue]], manager: PluginManager | None = None) -> None:
+    def __init__(
+        self,
+        layers: Iterable[tuple[int, Catalogue]],
+        manager: PluginManager | None = None,
+        unasked: Iterable[ComponentSpec] = (),
+    ) -> None:
         self.manager: PluginManager = manager or PluginManager()
+        self._unasked = frozenset(unasked)
         self._layers = sorted(layers, key=lambda layer: layer[0])
 
     # Listing
@@ -195,24 +204,34 @@ class Registry:
 
     def load_config_class(self, spec: ComponentSpec) -> Any:
         """The pydantic class of a component's settings."""
-        return self._import(spec, spec.config)
+        found = self._import(spec, spec.config)
+        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+            msg = f"{spec.full_name}: '{spec.config}' is not a pydantic model"
+            raise PluginError(msg, hint=f"It is defined in {self.origins(spec)[-1]}.")
+        return found
 
     def load_target(self, spec: ComponentSpec) -> Any:
         """The component's class; this is where torch and friends get imported."""
         return self._import(spec, spec.target)
 
     def _import(self, spec: ComponentSpec, path: str) -> Any:
+        if spec in self._unasked:
+            msg = f"{spec.full_name}: {PROJECT_FILE} in this folder names '{path}', which no plugin brings."
+            raise InputError(msg, hint=f"If you trust that code: msakit --registry {PROJECT_FILE} ...")
         module_name, _, attribute = path.partition(":")
         try:
-            return getattr(importlib.import_module(module_name), attribute)
+            with stdout_kept():
+                return getattr(importlib.import_module(module_name), attribute)
+        except KeyboardInterrupt:
+            raise
         except ModuleNotFoundError as error:
             missing = error.name or module_name
             if spec.extra and not module_name.startswith(missing):
                 raise MissingExtraError(f"The {spec.kind} '{spec.short}'", missing, spec.extra) from error
             msg = f"{spec.full_name}: '{path}' cannot be imported: {error}"
             raise PluginError(msg, hint=f"It is defined in {self.origins(spec)[-1]}.") from error
-        except (ImportError, AttributeError) as error:
-            msg = f"{spec.full_name}: '{path}' cannot be imported: {error}"
+        except BaseException as error:
+            msg = f"{spec.full_name}: '{path}' cannot be imported: {describe_failure(error)}"
             raise PluginError(msg, hint=f"It is defined in {self.origins(spec)[-1]}.") from error
 
 
@@ -231,10 +250,38 @@ def load_registry(
         discover: Whether other packages' plugins and the user's own registry files are looked for.
 
     Raises:
-        ConfigError: One of the files is not a valid registry.
+        ConfigError: One of the files is not a valid registry, or grants what only the user's own can.
     """
-    manager = PluginManager(find_plugins(discover=discover), plugin_files)
+    entries = find_plugins(discover=discover)
+    manager = PluginManager(entries, plugin_files)
     layers = [(0, read_catalogue(SHIPPED)), *((0, catalogue) for catalogue in manager.catalogues())]
-    found = [path for path in (USER_FILE, PROJECT_FILE) if discover and path.is_file()]
-    layers += [(1 + rank, read_catalogue(path)) for rank, path in enumerate([*found, *registry_files])]
-    return Registry(layers, manager)
+    found = [path for path in (USER_FILE, PROJECT_FILE) if discover and path.exists()]
+    unasked: set[ComponentSpec] = set()
+    for rank, path in enumerate([*found, *registry_files], start=1):
+        catalogue = read_catalogue(path)
+        _take_consent(path, catalogue)
+        if path == PROJECT_FILE and rank <= len(found):
+            packages = {"msakit", *(entry.module.partition(".")[0] for entry in entries)}
+            unasked = _foreign(catalogue, packages)
+        else:
+            unasked -= set(catalogue.components)
+        layers.append((rank, catalogue))
+    return Registry(layers, manager, unasked)
+
+
+def _take_consent(path: Path, catalogue: Catalogue) -> None:
+    """Trust the repositories that the user's own registry names; refuse a file that travels and does so."""
+    if path == USER_FILE:
+        trust_remote_code(*catalogue.trust_remote_code)
+    elif catalogue.trust_remote_code:
+        problem = f"code is trusted by {USER_FILE} or by --trust-remote-code on the command line alone"
+        raise ConfigError(str(path), [("trust_remote_code", problem)])
+
+
+def _foreign(catalogue: Catalogue, packages: set[str]) -> set[ComponentSpec]:
+    """Components with a class that lies outside these packages."""
+    return {
+        spec
+        for spec in catalogue.components
+        if not {path.partition(":")[0].partition(".")[0] for path in (spec.target, spec.config)} <= packages
+    }

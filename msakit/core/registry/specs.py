@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 _FULL_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\Z")
 # Read by pydantic where specifications are validated: an unknown key is an error.
 _FORBID_UNKNOWN_KEYS = {"extra": "forbid"}
+_COUNT = "[0-9]{1,9}"
 _PATTERN_FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -83,6 +84,10 @@ class ComponentSpec:
             if path.count(":") != 1:
                 msg = f"{self.name}: {label} '{path}' is not of the form module:Class"
                 raise ValueError(msg)
+        fields = _PATTERN_FIELD.findall(self.pattern or "")
+        if len(fields) != len(set(fields)) or "}{" in (self.pattern or ""):
+            msg = f"{self.name}: pattern '{self.pattern}' needs different fields with text between them"
+            raise ValueError(msg)
         object.__setattr__(self, "kind", Kind(self.kind))
         object.__setattr__(self, "capabilities", frozenset(self.capabilities))
         object.__setattr__(self, "short", self.short or self.name.partition(".")[2])
@@ -110,7 +115,8 @@ class ComponentSpec:
             return None
         pieces = _PATTERN_FIELD.split(self.pattern)  # literal, field, literal, ...
         expression = "".join(
-            rf"(?P<{piece}>[0-9]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
+            rf"(?P<{piece}>[0-9]{{1,9}})" if index % 2 else re.escape(piece)
+            for index, piece in enumerate(pieces)
         )
         found = re.fullmatch(expression, local)
         return {key: int(count) for key, count in found.groupdict().items()} if found else None
@@ -147,6 +153,27 @@ class BackboneSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """How to come by a corpus, and what one may do with it.
+
+    Attributes:
+        licence: What its publishers allow.
+        homepage: Where it is published.
+        files: Names of the files to have.
+        obtain: How to get them.
+        command: The command that puts them into a feature store.
+    """
+
+    __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
+
+    licence: str = ""
+    homepage: str = ""
+    files: tuple[str, ...] = ()
+    obtain: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetSpec:
     """A corpus: its task, its labels, its prompts and the widths of its published features.
 
@@ -161,6 +188,7 @@ class DatasetSpec:
         prompts: Prompt wording; a backbone's name may override the default.
         summary: One line for listings.
         source: Paper or page.
+        access: Licence, files, and how to get and import them.
     """
 
     __pydantic_config__: ClassVar = _FORBID_UNKNOWN_KEYS
@@ -175,6 +203,7 @@ class DatasetSpec:
     prompts: Mapping[str, Any] = field(default_factory=lambda: _freeze({}))
     summary: str = ""
     source: Source = field(default_factory=Source)
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,3 +95,39 @@ def check_multiple(shift_s: float, step_s: float) -> None:
     if abs(shift_s / step_s - round(shift_s / step_s)) > 1e-6:
         msg = f"frame_shift_s {shift_s} is not a multiple of {step_s}"
         raise ValueError(msg)
+
+
+class HfAudioConfig(BaseModel):
+    """Settings of the extractor `hf-audio`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="A model of the hub, such as facebook/hubert-base-ls960, or a folder.")
+    revision: str | None = Field(
+        default=None, description="Commit of a hub model; by default the newest, which is then recorded."
+    )
+    layer: int | Literal["mean"] = Field(
+        default=-1, description="0 is the embeddings, -1 the last layer; `mean` averages all."
+    )
+    frame_shift_s: float | None = Field(
+        default=None, gt=0, description="Seconds per output row, a multiple of the model's step; its step."
+    )
+
+
+class HfVisionConfig(BaseModel):
+    """Settings of the extractor `hf-vision`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="A model of the hub, such as openai/clip-vit-base-patch32, or a folder.")
+    revision: str | None = Field(
+        default=None, description="Commit of a hub model; by default the newest, which is then recorded."
+    )
+    fps: float = Field(default=5.0, gt=0, le=120, description="Video frames looked at per second.")
+    region: Literal["face", "frame"] = Field(default="face", description="The face, or the whole frame.")
+    pooling: Literal["pooler", "cls", "mean"] = Field(
+        default="cls", description="The model's own summary, its first token, or the mean of all tokens."
+    )
+    face_margin: float = Field(
+        default=0.3, ge=0, le=2, description="Room on each side of the face, as a share of its size."
+    )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Layer = int | str
 GPU_BATCH = 16
+MASKING = ("masked_spec_embed",)
+"""Weights that speech models use while they are trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +76,22 @@ def batch_size_on(device: torch.device) -> int:
     return 1 if device.type == "cpu" else GPU_BATCH
 
 
-def choose_layer(states: Sequence[Tensor], layer: Layer) -> Tensor:
-    """One of a model's hidden states [B, T, D] (the embeddings first, the output last), or their mean.
+def check_layer(layer: Layer, num_layers: int) -> None:
+    """Refuse a layer that a model of `num_layers` layers does not have.
 
     Raises:
-        InputError: The model has no such layer.
+        InputError: It has no such layer.
     """
-    if layer == "mean":
-        return torch.stack(tuple(states)).mean(dim=0)
-    if not -len(states) <= int(layer) < len(states):
+    if layer != "mean" and not -num_layers - 1 <= int(layer) <= num_layers:
         raise InputError(
-            f"layer {layer} does not exist: the model has the layers 0 (embeddings) to {len(states) - 1}.",
+            f"layer {layer} does not exist: the model has the layers 0 (embeddings) to {num_layers}.",
             hint="Negative numbers count from the last; 'mean' is the mean of all.",
         )
-    return states[int(layer)]
+
+
+def choose_layer(states: Sequence[Tensor], layer: Layer) -> Tensor:
+    """One of a model's hidden states [B, T, D] (the embeddings first, the output last), or their mean."""
+    return torch.stack(tuple(states)).mean(dim=0) if layer == "mean" else states[int(layer)]
 
 
 def mean_rows(values: Tensor, per_row: int) -> Tensor:
@@ -102,3 +106,30 @@ def library_versions() -> dict[str, Any]:
     import transformers
 
     return {"torch": torch.__version__, "transformers": transformers.__version__}
+
+
+def load_whole(auto: Any, folder: Path, unused: tuple[str, ...] = ()) -> Any:
+    """A model of transformers in float32, ready to be used, without any of the repository's code.
+
+    Args:
+        auto: The class that loads it, such as AutoModel.
+        folder: The checkpoint.
+        unused: Beginnings of the names of weights that nothing asked for depends on.
+
+    Raises:
+        InputError: transformers cannot load it, or the checkpoint lacks weights that decide the numbers.
+    """
+    try:
+        model, found = auto.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{folder}: transformers cannot load this model: {reason}") from error
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith(unused))
+    if missing:
+        raise InputError(
+            f"{folder}: the checkpoint lacks {len(missing)} of the model's weights, {missing[0]} among them.",
+            hint="They would be random numbers. Is it the checkpoint of a whole model?",
+        )
+    return model.eval().requires_grad_(False)

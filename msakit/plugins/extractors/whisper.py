@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import WhisperFeatureExtractor
-from transformers.models.whisper.modeling_whisper import WhisperModel
+from transformers import AutoModel, WhisperFeatureExtractor
 
 from msakit.core.errors import InputError
 from msakit.core.interfaces import FeatureArray
@@ -16,9 +15,11 @@ from msakit.extraction.media import decode_audio
 from .pretrained import (
     batch_size_on,
     best_device,
+    check_layer,
     choose_layer,
     find_checkpoint,
     library_versions,
+    load_whole,
     mean_rows,
 )
 from .whisper_packages import PACKAGES, load_packaged
@@ -59,6 +60,7 @@ class WhisperExtractor:
         self._device = best_device()
         self.batch_size = batch_size_on(self._device)
         encoder = self._load(model, revision)
+        check_layer(layer, encoder.config.encoder_layers)
         self._encoder = encoder.to(self._device).eval().requires_grad_(False)
         self._mels = WhisperFeatureExtractor(feature_size=encoder.config.num_mel_bins)
         self.width = int(encoder.config.d_model)
@@ -70,7 +72,7 @@ class WhisperExtractor:
             return packaged.model.get_encoder()
         checkpoint = find_checkpoint(model, revision)
         self._revision, self._weights = checkpoint.revision, list(checkpoint.weights)
-        loaded = WhisperModel.from_pretrained(checkpoint.folder, dtype=torch.float32)
+        loaded = load_whole(AutoModel, checkpoint.folder)
         if loaded.config.model_type != "whisper":
             raise InputError(f"'{model}' is no Whisper model.", hint="Use the extractor hf-audio for it.")
         return loaded.get_encoder()

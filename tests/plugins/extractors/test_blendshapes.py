@@ -11,8 +11,8 @@ import pytest
 
 from msakit.core.errors import MissingExtraError
 from msakit.core.interfaces import FeatureArray, MediaClip
-from msakit.extraction.media import NoStreamError, decode_frames
-from msakit.plugins.extractors import blendshapes
+from msakit.extraction.media import NoFaceError, NoStreamError, decode_frames
+from msakit.plugins.extractors import blendshapes, faces
 from msakit.plugins.extractors.config import BlendshapesConfig
 
 pytest.importorskip("mediapipe")
@@ -89,6 +89,12 @@ def test_a_mirrored_face_turns_the_other_way(monkeypatch):
     assert mirrored[:, LEFT_BLINK].mean() == pytest.approx(seen[:, RIGHT_BLINK].mean(), abs=0.1)
 
 
+def test_a_clip_without_a_face_lacks_the_modality(monkeypatch):
+    grey = np.full((120, 160, 3), 128, np.uint8)
+    with pytest.raises(NoFaceError, match=r"unused\.mp4: a face in 0 % of 3 frames"):
+        on_images(monkeypatch, [grey] * 3)
+
+
 @pytest.mark.parametrize("angles", [(0, 0, 0), (10, 0, 0), (0, 20, 0), (0, 0, -30), (12, -25, 40)])
 def test_pose_inverts_the_rotation_it_is_given(angles):
     pitch, yaw, roll = np.radians(angles)
@@ -118,7 +124,7 @@ def test_identity_holds_settings_library_and_model(extractor):
 
 
 def test_without_its_packages_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(blendshapes, "_PACKAGE", "no-such-package")
+    monkeypatch.setattr(faces, "PACKAGE", "no-such-package")
     with pytest.raises(MissingExtraError, match=r"no-such-package.*\n.*msakit\[extract\]"):
         make()
     monkeypatch.setitem(sys.modules, "mediapipe", None)

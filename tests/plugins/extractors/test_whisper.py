@@ -118,7 +118,7 @@ def test_layers_and_rows_are_chosen(folder, tmp_path):
     by_five = [layers[3][at : at + 5].mean(0) for at in range(0, len(layers[3]), 5)]
     np.testing.assert_allclose(rows, by_five, atol=1e-5)
     with pytest.raises(InputError, match=r"layer 4 does not exist.*0 .* to 3"):
-        make(model=str(folder), layer=4).extract(clip)
+        make(model=str(folder), layer=4)
 
 
 def test_long_sound_is_heard_in_windows(folder, tmp_path):

@@ -73,7 +73,14 @@ def build_adapter(
             input_tokens=fuser.num_tokens,
             hidden_size=hidden_size,
         )
-        return Adapter(encoders, fuser, injector, widths={name: widths[name] for name in encoders})
+        return Adapter(
+            encoders,
+            fuser,
+            injector,
+            widths={name: widths[name] for name in encoders},
+            text_size=hidden_size if resolved.config.prompt.text_states_scaling == "standard" else None,
+            absent_sizes=sizes if resolved.config.features.absent == "learned" else None,
+        )
 
 
 def _check_sizes(key: str, settings: Mapping[str, Any]) -> None:
@@ -141,6 +148,7 @@ def build_pipeline(
         PromptBuilder(prompt_template(resolved), backbone, config.prompt.max_text_tokens),
         answer_set(resolved),
         text_states=config.prompt.text_states,
+        continuation=config.answers.continuation,
         reduction=config.answers.reduction if resolved.dataset.task == "regression" else None,
     )
 

@@ -215,6 +215,11 @@ class Backbone(Protocol):
         ...
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights and activations."""
+        ...
+
+    @property
     def end_id(self) -> int | None:
         """The token that ends an answer where one answer begins another."""
         ...

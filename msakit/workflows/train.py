@@ -17,7 +17,7 @@ from msakit.metrics import validation_metric
 from msakit.runs import provenance
 from msakit.runs.folder import Run
 from msakit.runs.record import Outcome, Parameters, Timing
-from msakit.samples.samples import Samples
+from msakit.samples.samples import Samples, in_parts
 from msakit.training.trainer import Progress, Trainer
 from msakit.workflows.evaluate import evaluate_run
 from msakit.workflows.load import TrainedRun
@@ -72,9 +72,10 @@ def train_run(
     _fit_scalers(pipeline, samples, resolved)
     pipeline.weighting = _weighting(samples, resolved)
     run.write_json("features.json", samples.feature_descriptions)
-    run.write_json("provenance.json", provenance.collect(seed=settings.seed, data=_identify(plan, samples)))
+    run.write_json("provenance.json", _provenance(plan, samples, pipeline))
     if not resolved.config.prompt.context:
         pipeline.prepare(samples.texts, partial(_tell, observers))
+    pipeline.fit_text_scaling(map(samples.words, in_parts(samples.rows("train"))))
     _fit_head(pipeline, samples)
     progress = _train(plan, pipeline, samples, run, observers)
     run.load_adapter(pipeline)
@@ -155,6 +156,12 @@ def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -
     trainable = sum(p.numel() for p in pipeline.trainable_parameters().values())
     facts = measure_backbone(resolved, registry)
     return Parameters(trainable=trainable, total=facts.num_parameters + trainable)
+
+
+def _provenance(plan: TrainingPlan, samples: Samples, pipeline: Pipeline) -> dict[str, Any]:
+    taken = {"device": str(pipeline.device), "dtype": str(pipeline.backbone.dtype).removeprefix("torch.")}
+    seed = plan.resolved.config.training.seed
+    return provenance.collect(seed=seed, data=_identify(plan, samples), backbone=taken)
 
 
 def _identify(plan: TrainingPlan, samples: Samples) -> dict[str, Any]:

@@ -74,8 +74,15 @@ def build_adapter(
             input_tokens=fuser.num_tokens,
             hidden_size=hidden_size,
         )
-        head = _answer_head(resolved, hidden_size)
-        return Adapter(encoders, fuser, injector, widths={name: widths[name] for name in encoders}, head=head)
+        return Adapter(
+            encoders,
+            fuser,
+            injector,
+            widths={name: widths[name] for name in encoders},
+            text_size=hidden_size if resolved.config.prompt.text_states_scaling == "standard" else None,
+            absent_sizes=sizes if resolved.config.features.absent == "learned" else None,
+            head=_answer_head(resolved, hidden_size),
+        )
 
 
 def _answer_head(resolved: ResolvedPipeline, hidden_size: int) -> AnswerHead | None:
@@ -150,6 +157,7 @@ def build_pipeline(
         PromptBuilder(prompt_template(resolved), backbone, config.prompt.max_text_tokens),
         answer_set(resolved),
         text_states=config.prompt.text_states,
+        continuation=config.answers.continuation,
         reduction=config.answers.reduction if resolved.dataset.task == "regression" else None,
         head_loss=config.answers.head_loss,
     )

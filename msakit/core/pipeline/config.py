@@ -64,6 +64,11 @@ class PromptConfig(_Strict):
         description="what the fuser sees of the text: word embeddings, as published; the plain backbone's "
         "last hidden states; or its one state where it is about to answer",
     )
+    text_states_scaling: Literal["standard", "none"] = Field(
+        "standard",
+        description="standard: what the fuser sees of the text has zero mean and unit variance per "
+        "dimension, measured on the training split. none: as the backbone gives it, as published",
+    )
     max_text_tokens: int = Field(128, gt=0, description="longer texts are cut on the right, and counted")
     context: int = Field(0, ge=0, description="previous utterances of the same dialogue to include")
     task: str | None = Field(None, description="task prompt, instead of the dataset's")
@@ -89,6 +94,11 @@ class AnswerConfig(_Strict):
         "median", description="regression only: which point of the answer distribution is the prediction"
     )
     style: Literal["index", "name"] = Field("index", description="classification: class index or class name")
+    continuation: Literal["natural", "bare"] = Field(
+        "natural",
+        description="natural: an answer's tokens are those that follow the prompt in running text, with a "
+        "space before them where the language writes one. bare: the answer tokenised alone, as published",
+    )
     sign: Literal["plus", "plain"] | None = Field(
         None, description="regression: +1.2 or 1.2; default: as the papers do with the backbone"
     )
@@ -107,6 +117,11 @@ class FeatureConfig(_Strict):
     normalise: Literal["standard", "none"] = Field(
         "standard",
         description="standard: zero mean and unit variance per dimension, measured on the training split",
+    )
+    absent: Literal["none", "learned"] = Field(
+        "none",
+        description="a modality a sample lacks. none: it adds nothing, as published. learned: one learned "
+        "vector stands for it, so that 'unknown' differs from silence",
     )
     nonfinite: Literal["error", "zero"] = Field("error", description="what to do about NaN and infinity")
     max_frames: int | None = Field(None, gt=0, description="keep only the first so many frames")
@@ -136,6 +151,18 @@ class TrainingConfig(_Strict):
         0.0, ge=0, description="classification: focal loss, which counts what is answered well already less"
     )
     patience: int = Field(8, gt=0, description="epochs without a better validation metric before stopping")
+    warm_start_epochs: int = Field(
+        0,
+        ge=0,
+        description="epochs in which the adapter first learns the labels with a small head of its own, "
+        "without the language model; they cost seconds",
+    )
+    modality_dropout: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of training samples that lose some or all of their modalities (never the text)",
+    )
     max_minutes: float | None = Field(None, gt=0, description="stop in good order after so long")
     seed: int = Field(1111, ge=0, lt=2**32)
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from msakit.core.pipeline.answers import AnswerTrie
 from msakit.core.pipeline.loss import LossWeighting
+from msakit.core.pipeline.prompt import answer_tokens
 from msakit.core.pipeline.readout import HeadReadout, TokenReadout
 from msakit.core.pipeline.text_states import TextStateKind, TextStates
 
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from msakit.core.interfaces import Backbone
-    from msakit.core.pipeline.adapter import Adapter
+    from msakit.core.pipeline.adapter import Adapter, Injection
     from msakit.core.pipeline.answers import AnswerSet, Reduction
     from msakit.core.pipeline.batch import Batch
-    from msakit.core.pipeline.prompt import Prompt, PromptBuilder
+    from msakit.core.pipeline.prompt import Continuation, Prompt, PromptBuilder, PromptIds
     from msakit.core.pipeline.readout import HeadLoss, Readout
     from msakit.core.tensors import Fused
 
@@ -60,6 +61,7 @@ class Pipeline(nn.Module):
         prompts: Builds token ids around a sample.
         answers: The admissible answers.
         text_states: What the fuser sees of the text.
+        continuation: Whether answers are tokenised as running text goes on after the prompt.
         reduction: Which point of a score's distribution is the prediction; None takes the task's own.
         head_loss: What trains a head that gives a score; an adapter without a head answers by tokens.
     """
@@ -72,6 +74,7 @@ class Pipeline(nn.Module):
         answers: AnswerSet,
         *,
         text_states: TextStateKind = "embeddings",
+        continuation: Continuation = "natural",
         reduction: Reduction | None = None,
         head_loss: HeadLoss = "huber",
     ) -> None:
@@ -82,7 +85,7 @@ class Pipeline(nn.Module):
         self.answers = answers
         self._text_states = TextStates(backbone, text_states)
         self.weighting = LossWeighting()
-        self._answer_ids = [backbone.tokenize(text) for text in answers.texts]
+        self._answer_ids = answer_tokens(answers.texts, prompts.template.task, backbone, continuation)
         self.trie = AnswerTrie.build(self._answer_ids, end_id=backbone.end_id)
         self._readout: Readout = (
             TokenReadout(backbone, answers, self.trie, reduction)
@@ -109,10 +112,30 @@ class Pipeline(nn.Module):
         """
         self.backbone.prepare(self.prompts.build(list(dict.fromkeys(texts))).before, on_batch)
 
+    def fit_text_scaling(self, batches: Iterable[Batch]) -> None:
+        """Scale text states by their mean and deviation over these samples, each state counting once."""
+        if self.adapter.text_scaler is None:
+            return
+        width = self.backbone.hidden_size
+        count, total, squares = 0, torch.zeros(width).double(), torch.zeros(width).double()
+        for batch in batches:
+            states = self._text_states(self.prompts.build(batch.texts, batch.contexts, batch.speakers))
+            values = states.values[states.mask].cpu().double()
+            count += len(values)
+            total += values.sum(dim=0)
+            squares += values.square().sum(dim=0)
+        mean = total / max(1, count)
+        deviation = (squares / max(1, count) - mean.square()).clamp(min=0).sqrt()
+        self.adapter.text_scaler.fit(mean.to(self.device), deviation.to(self.device))
+
+    def inject(self, batch: Batch) -> tuple[PromptIds, Injection]:
+        """The prompts of a batch and what the adapter makes of it; the language model is not run."""
+        ids = self.prompts.build(batch.texts, batch.contexts, batch.speakers)
+        return ids, self.adapter(self._text_states(ids), batch.modalities)
+
     def assemble(self, batch: Batch) -> tuple[Prompt, Fused]:
         """The prompt of a batch, pseudo tokens and all, and what they were made of."""
-        ids = self.prompts.build(batch.texts, batch.contexts, batch.speakers)
-        injection = self.adapter(self._text_states(ids), batch.modalities)
+        ids, injection = self.inject(batch)
         pseudo = injection.pseudo if injection.pseudo.shape[1] else None
         return ids.with_pseudo(pseudo), injection.fused
 

@@ -143,7 +143,7 @@ def test_the_saved_pipeline_has_full_names_and_resolves_to_itself(registry, reso
     content = resolved.as_yaml()
     assert content["fuser"]["name"] == "mse_adapter.tgm@1"
     assert content["injector"] == {
-        "name": "mse_adapter.pseudo@1",
+        "name": "mse_adapter.pseudo@2",
         "tokens": 2,
         "expansion": "auto",
         "rms": None,

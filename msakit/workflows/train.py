@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from msakit.core.registry.registry import Registry
     from msakit.training.trainer import Observer
 
-HEAD_SAMPLES = 512
+HEAD_SAMPLES = 128
 
 
 @dataclass(frozen=True, slots=True)

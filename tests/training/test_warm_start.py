@@ -29,7 +29,7 @@ def prepare(registry, store, dataset):
 @pytest.mark.parametrize("dataset", ["demo", "meld"])
 def test_it_learns_scores_and_classes_without_the_language_model(registry, store, dataset, monkeypatch):
     pipeline, samples, settings = prepare(registry, store, dataset)
-    monkeypatch.setattr(pipeline.backbone, "answer_loss", None)
+    monkeypatch.setattr(pipeline.backbone, "answer_losses", None)
     before = {name: p.clone() for name, p in pipeline.named_parameters()}
     records = list(WarmStart(pipeline, samples, settings).run())
     assert [record["epoch"] for record in records] == list(range(20))

@@ -86,10 +86,11 @@ def build_adapter(
 
 
 def _answer_head(resolved: ResolvedPipeline, hidden_size: int) -> AnswerHead | None:
-    if resolved.config.answers.readout == "tokens":
+    answers = resolved.config.answers
+    if answers.readout == "tokens":
         return None
     is_regression = resolved.dataset.task == "regression"
-    return AnswerHead(hidden_size, 1 if is_regression else len(resolved.dataset.labels))
+    return AnswerHead(hidden_size, 1 if is_regression else len(resolved.dataset.labels), answers.head_loss)
 
 
 def _check_sizes(key: str, settings: Mapping[str, Any]) -> None:
@@ -159,7 +160,6 @@ def build_pipeline(
         text_states=config.prompt.text_states,
         continuation=config.answers.continuation,
         reduction=config.answers.reduction if resolved.dataset.task == "regression" else None,
-        head_loss=config.answers.head_loss,
     )
 
 

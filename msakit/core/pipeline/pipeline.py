@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from msakit.core.pipeline.answers import AnswerSet, Reduction
     from msakit.core.pipeline.batch import Batch
     from msakit.core.pipeline.prompt import Continuation, Prompt, PromptBuilder, PromptIds
-    from msakit.core.pipeline.readout import HeadLoss, Readout
+    from msakit.core.pipeline.readout import Readout
     from msakit.core.tensors import Fused
 
 ANSWER_TOKENS_TO_SPARE = 2
@@ -56,14 +56,13 @@ class Pipeline(nn.Module):
     """Adapter, prompt, backbone and answers, put together.
 
     Args:
-        adapter: The trainable part.
+        adapter: The trainable part; answers come from its head, or from tokens where it has none.
         backbone: The language model.
         prompts: Builds token ids around a sample.
         answers: The admissible answers.
         text_states: What the fuser sees of the text.
         continuation: Whether answers are tokenised as running text goes on after the prompt.
         reduction: Which point of a score's distribution is the prediction; None takes the task's own.
-        head_loss: What trains a head that gives a score; an adapter without a head answers by tokens.
     """
 
     def __init__(
@@ -76,7 +75,6 @@ class Pipeline(nn.Module):
         text_states: TextStateKind = "embeddings",
         continuation: Continuation = "natural",
         reduction: Reduction | None = None,
-        head_loss: HeadLoss = "huber",
     ) -> None:
         super().__init__()
         self.adapter = adapter
@@ -90,7 +88,7 @@ class Pipeline(nn.Module):
         self._readout: Readout = (
             TokenReadout(backbone, answers, self.trie, reduction)
             if adapter.head is None
-            else HeadReadout(backbone, answers, adapter.head, head_loss)
+            else HeadReadout(backbone, answers, adapter.head)
         )
 
     @property

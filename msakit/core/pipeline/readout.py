@@ -87,10 +87,12 @@ class AnswerHead(nn.Module):
     Args:
         hidden_size: Width of the state (H).
         num_outputs: One a class; 1 for a score.
+        loss: For scores. huber is quadratic within a sixth of the label range and linear beyond.
     """
 
-    def __init__(self, hidden_size: int, num_outputs: int) -> None:
+    def __init__(self, hidden_size: int, num_outputs: int, loss: HeadLoss = "huber") -> None:
         super().__init__()
+        self.loss = loss
         self.scaler = Scaler(hidden_size)
         self.linear = nn.Linear(hidden_size, num_outputs)
 
@@ -107,14 +109,12 @@ class HeadReadout:
         backbone: The language model.
         answers: The admissible answers; a score is kept within their range.
         head: The head.
-        loss: For scores. huber is quadratic within a sixth of the label range and linear beyond.
     """
 
-    def __init__(self, backbone: Backbone, answers: AnswerSet, head: AnswerHead, loss: HeadLoss) -> None:
+    def __init__(self, backbone: Backbone, answers: AnswerSet, head: AnswerHead) -> None:
         self._backbone = backbone
         self._answers = answers
         self._head = head
-        self._loss = loss
 
     def losses(self, prompt: Prompt, labels: Sequence[float]) -> AnswerLosses:
         """One loss a sample."""
@@ -124,7 +124,7 @@ class HeadReadout:
     def _losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
         if self._answers.task == "classification":
             return functional.cross_entropy(outputs, labels.long(), reduction="none")
-        if self._loss == "l1":
+        if self._head.loss == "l1":
             return functional.l1_loss(outputs[:, 0], labels, reduction="none")
         delta = (self._answers.values[-1] - self._answers.values[0]) / 6
         return functional.huber_loss(outputs[:, 0], labels, reduction="none", delta=delta)

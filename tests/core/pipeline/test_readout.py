@@ -28,11 +28,11 @@ class Backbone:
 
 def make_readout(answers, outputs, loss="huber"):
     """A readout whose head answers with `outputs` [B, O]."""
-    head = AnswerHead(outputs.shape[1], outputs.shape[1])
+    head = AnswerHead(outputs.shape[1], outputs.shape[1], loss)
     with torch.no_grad():
         head.linear.weight.copy_(torch.eye(outputs.shape[1]))
         head.linear.bias.zero_()
-    return HeadReadout(Backbone(outputs), answers, head, loss)
+    return HeadReadout(Backbone(outputs), answers, head)
 
 
 SCORES = torch.tensor([[0.5], [-4.0], [2.5]])

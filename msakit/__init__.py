@@ -9,45 +9,55 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from msakit.api import BuiltPipeline, Run, build, load, open_store, train
     from msakit.core.errors import MsakitError
     from msakit.core.hooks import hookimpl
+    from msakit.core.pipeline.config import PipelineConfig
     from msakit.core.registry.registry import load_registry
     from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding, Kind, Source
     from msakit.feature_store import FeatureStore
-    from msakit.workflows.load import load_run
-    from msakit.workflows.train import train_run
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BackboneSpec",
+    "BuiltPipeline",
     "ComponentSpec",
     "DatasetSpec",
     "FeatureStore",
     "Finding",
     "Kind",
     "MsakitError",
+    "PipelineConfig",
+    "Run",
     "Source",
     "__version__",
+    "build",
     "hookimpl",
+    "load",
     "load_registry",
-    "load_run",
-    "train_run",
+    "open_store",
+    "train",
 ]
 
 _HOMES = {
     "BackboneSpec": "msakit.core.registry.specs",
+    "BuiltPipeline": "msakit.api",
     "ComponentSpec": "msakit.core.registry.specs",
     "DatasetSpec": "msakit.core.registry.specs",
     "FeatureStore": "msakit.feature_store",
     "Finding": "msakit.core.registry.specs",
     "Kind": "msakit.core.registry.specs",
     "MsakitError": "msakit.core.errors",
+    "PipelineConfig": "msakit.core.pipeline.config",
+    "Run": "msakit.api",
     "Source": "msakit.core.registry.specs",
+    "build": "msakit.api",
     "hookimpl": "msakit.core.hooks",
+    "load": "msakit.api",
     "load_registry": "msakit.core.registry.registry",
-    "load_run": "msakit.workflows.load",
-    "train_run": "msakit.workflows.train",
+    "open_store": "msakit.api",
+    "train": "msakit.api",
 }
 
 
@@ -56,3 +66,7 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     msg = f"module 'msakit' has no attribute '{name}'"
     raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msakit.cli.context import options
-from msakit.cli.render import print_json, print_table, say
+from msakit.cli.render import print_json, print_table, print_text, say
 from msakit.cli.settings import AsJson
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def check() -> None:
     registry = options.registry()
     problems = check_registry(registry)
     for problem in problems:
-        typer.echo(problem)
+        print_text(problem)
     if problems:
         raise typer.Exit(1)
     say(f"{len(registry.manager.reports)} plugins and {len(registry.components())} components are in order.")
@@ -82,5 +82,5 @@ def new(
 
     made = write_plugin(name, folder)
     for path in made:
-        typer.echo(str(path))
+        print_text(str(path))
     say(f"Try it: pip install -e {made[0].parent} && msakit components show {name}")

@@ -14,7 +14,6 @@ from msakit.cli.settings import AsJson
 from msakit.core.errors import InputError
 
 if TYPE_CHECKING:
-    from msakit.core.pipeline.batch import Batch
     from msakit.core.registry.registry import Registry
     from msakit.runs.predictions import Answer
     from msakit.workflows.load import TrainedRun
@@ -57,52 +56,30 @@ def predict(
     if chosen != run:
         say(f"Answers are those of {chosen}.")
     trained = with_decoding(load_run(chosen, registry), decode)
-    batches = _stored(trained, ids, store) if ids else _media(trained, registry, clips or [], text or [])
-    answers = _answer(trained, batches)
+    answers = _stored(trained, ids, store) if ids else _media(trained, registry, clips or [], text or [])
     if as_json:
         print_json([asdict(answer) for answer in answers])
         return
     _show(answers)
 
 
-def _stored(trained: TrainedRun, ids: list[str], store: Path | None) -> list[Batch]:
+def _stored(trained: TrainedRun, ids: list[str], store: Path | None) -> list[Answer]:
     from msakit.workflows.load import stored_samples
+    from msakit.workflows.predict import predict_batch
 
     samples = stored_samples(trained, store)
-    return [samples.batch(samples.rows_of([name])) for name in ids]
+    batches = [samples.batch(samples.rows_of([name])) for name in ids]
+    return [answer for batch in batches for answer in predict_batch(trained, batch)]
 
 
-def _media(trained: TrainedRun, registry: Registry, clips: list[Path], texts: list[str]) -> list[Batch]:
-    from msakit.core.interfaces import MediaClip
-    from msakit.workflows.predict import MediaReader, text_batch
+def _media(trained: TrainedRun, registry: Registry, clips: list[Path], texts: list[str]) -> list[Answer]:
+    from msakit.workflows.predict import predict_media
 
     if not clips:
-        return [text_batch(text, trained.run.widths()) for text in texts]
-    if len(texts) not in (0, 1, len(clips)):
-        raise InputError(
-            f"{len(texts)} texts for {len(clips)} files.", hint="Give --text once, or once for each file."
-        )
-    spoken = texts * len(clips) if len(texts) == 1 else texts or [""] * len(clips)
-    reader = MediaReader(trained, registry)
-    batches = []
+        return predict_media(trained, registry, clips, texts)
     with progress_bar() as bar:
-        task = bar.add_task("Extracting", total=len(clips), note="")
-        for path, said in zip(clips, spoken, strict=True):
-            batches.append(reader.read([MediaClip(path, str(path), said)]))
-            bar.advance(task)
-    return batches
-
-
-def _answer(trained: TrainedRun, batches: list[Batch]) -> list[Answer]:
-    from msakit.evaluation.evaluate import tabulate
-
-    pipeline, dataset = trained.pipeline, trained.resolved.dataset
-    generate = trained.resolved.config.answers.decode == "generate"
-    answers: list[Answer] = []
-    for batch in batches:
-        prediction = pipeline.predict(batch.to(pipeline.device), generate=generate)
-        answers += tabulate(batch, prediction, pipeline, dataset).rows()
-    return answers
+        task = bar.add_task("Predicting", total=len(clips), note="")
+        return predict_media(trained, registry, clips, texts, on_clip=lambda: bar.advance(task))
 
 
 def _show(answers: list[Answer]) -> None:

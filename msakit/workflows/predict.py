@@ -8,20 +8,24 @@ import numpy as np
 import torch
 
 from msakit.core.errors import DataError, InputError, UnknownNameError
+from msakit.core.interfaces import MediaClip
 from msakit.core.pipeline.batch import Batch
 from msakit.core.tensors import Sequence
+from msakit.evaluation.evaluate import tabulate
 from msakit.extraction.extract import extractor_choice
 from msakit.extraction.extractors import make_extractor
 from msakit.extraction.media import AbsentModalityError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from collections.abc import Sequence as Seq
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from msakit.core.interfaces import Extractor, MediaClip
+    from msakit.core.interfaces import Extractor
     from msakit.core.registry.registry import Registry
+    from msakit.runs.predictions import Answer
     from msakit.workflows.load import TrainedRun
 
 
@@ -50,6 +54,51 @@ class MediaReader:
             texts=[clip.text or None for clip in clips],
             modalities={name: pad(arrays, self._extractors[name].width) for name, arrays in columns.items()},
         )
+
+
+def predict_media(
+    trained: TrainedRun,
+    registry: Registry,
+    paths: Seq[Path],
+    texts: Seq[str] = (),
+    *,
+    on_clip: Callable[[], object] = lambda: None,
+) -> list[Answer]:
+    """Answer for media files, or for texts alone where there is no file.
+
+    Args:
+        trained: The loaded run.
+        registry: Where its extractors are looked up.
+        paths: Media files; may be empty.
+        texts: What is said: once for all files, once for each, or the samples themselves without files.
+        on_clip: Called after each file.
+
+    Raises:
+        InputError: There is nothing to answer, or the number of texts does not match.
+        MediaError: A file cannot be decoded.
+    """
+    if not paths and not texts:
+        raise InputError("There is nothing to predict.", hint="Give media files, or a text.")
+    if not paths:
+        return [a for text in texts for a in predict_batch(trained, text_batch(text, trained.run.widths()))]
+    if len(texts) not in (0, 1, len(paths)):
+        raise InputError(
+            f"{len(texts)} texts for {len(paths)} files.", hint="Give the text once, or once for each file."
+        )
+    spoken = list(texts) * len(paths) if len(texts) == 1 else list(texts) or [""] * len(paths)
+    reader = MediaReader(trained, registry)
+    answers = []
+    for path, said in zip(paths, spoken, strict=True):
+        answers += predict_batch(trained, reader.read([MediaClip(path, str(path), said)]))
+        on_clip()
+    return answers
+
+
+def predict_batch(trained: TrainedRun, batch: Batch) -> list[Answer]:
+    """Answer for every sample of a batch, decoding as the run's pipeline says."""
+    generate = trained.resolved.config.answers.decode == "generate"
+    prediction = trained.pipeline.predict(batch.to(trained.pipeline.device), generate=generate)
+    return list(tabulate(batch, prediction, trained.pipeline, trained.resolved.dataset).rows())
 
 
 def _extractor(modality: str, described: Mapping[str, Any], registry: Registry) -> Extractor:

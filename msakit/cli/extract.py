@@ -43,6 +43,12 @@ def extract(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="MODALITY.SETTING=VALUE, as in audio.frame_shift_s=0.1.")
     ] = None,
+    transcribe: Annotated[
+        bool, typer.Option("--transcribe", help="Write down what is said in clips without a text.")
+    ] = False,
+    transcriber: Annotated[
+        str, typer.Option(help="What transcribes; its settings are --set text.SETTING=VALUE.")
+    ] = "whisper",
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
     workers: Annotated[int, typer.Option(min=1, help="Processes that extract.")] = 1,
@@ -54,7 +60,9 @@ def extract(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Extract features of every clip of a manifest into a store. Features that are there are not redone."""
-    factories = _factories({"audio": audio, "vision": vision, **_pairs("--modality", modality)}, setting)
+    settings = _settings(setting)
+    writes = (transcriber, settings.pop("text", {})) if transcribe else None
+    factories = _factories({"audio": audio, "vision": vision, **_pairs("--modality", modality)}, settings)
     if nonfinite not in _POLICIES:
         raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
 
@@ -70,6 +78,8 @@ def extract(
         factories, dtype=dtype, nonfinite=cast("NanPolicy", nonfinite), writing=writing, workers=workers
     )
     name = dataset or manifest.resolve().parent.name
+    if writes and not dry_run:
+        rows = _transcribe(rows, store, name, *writes)
     report = _dry_run(extraction, rows, store) if dry_run else _run(extraction, rows, store, name)
     if as_json:
         print_json({"dataset": name, "dry_run": dry_run, **report.as_dict()})
@@ -79,23 +89,52 @@ def extract(
         raise typer.Exit(1)
 
 
-def _factories(chosen: Mapping[str, str | None], settings: list[str] | None) -> dict[str, ExtractorFactory]:
+def _settings(assignments: list[str] | None) -> dict[str, dict[str, Any]]:
+    """Modality to settings."""
     from msakit.core.files import parse_value
+
+    settings: dict[str, dict[str, Any]] = {}
+    for key, text in _pairs("--set", assignments).items():
+        modality, _, field = key.partition(".")
+        if not field:
+            raise ConfigError("--set", [(key, "settings are written MODALITY.SETTING=VALUE")])
+        settings.setdefault(modality, {})[field] = parse_value(text)
+    return settings
+
+
+def _factories(
+    chosen: Mapping[str, str | None], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, ExtractorFactory]:
     from msakit.extraction.extractors import ExtractorFactory
 
     names = {modality: name for modality, name in chosen.items() if name}
     if not names:
         hint = "Give --audio NAME, --vision NAME or both. List them with: msakit components list extractor"
         raise InputError("No extractor was given.", hint=hint)
-    settings_of: dict[str, dict[str, Any]] = {modality: {} for modality in names}
-    for key, text in _pairs("--set", settings).items():
-        modality, _, field = key.partition(".")
-        if modality not in names or not field:
-            known = ", ".join(f"{name}.SETTING" for name in names)
-            raise ConfigError("--set", [(key, f"settings are written {known}")])
-        settings_of[modality][field] = parse_value(text)
+    if stray := sorted(settings.keys() - names.keys()):
+        remedy = "text.SETTING needs --transcribe." if "text" in stray else None
+        known = ", ".join(f"{modality}.SETTING" for modality in names)
+        raise ConfigError("--set", [(stray[0], f"settings are written {known}")], hint=remedy)
     layers = (tuple(options.registry_files), tuple(options.plugin_files))
-    return {m: ExtractorFactory(name, settings_of[m], *layers) for m, name in names.items()}
+    return {m: ExtractorFactory(name, settings.get(m, {}), *layers) for m, name in names.items()}
+
+
+def _transcribe(
+    rows: Sequence[ManifestRow], store: Path, dataset: str, name: str, settings: Mapping[str, Any]
+) -> list[ManifestRow]:
+    from msakit.extraction.extractors import make_transcriber
+    from msakit.extraction.transcription import stored_transcripts, transcribe_rows
+    from msakit.feature_store import FeatureStore
+
+    transcriber = make_transcriber(options.registry(), name, settings)
+    known = (
+        stored_transcripts(FeatureStore.open(store), dataset, transcriber.engine) if store.exists() else {}
+    )
+    with progress_bar() as progress:
+        bar = progress.add_task("transcribing", total=len(rows), note="")
+        return transcribe_rows(
+            rows, transcriber, known, lambda clip_id: progress.update(bar, advance=1, note=clip_id)
+        )
 
 
 def _pairs(option: str, values: Sequence[str] | None) -> dict[str, str]:

@@ -132,6 +132,24 @@ class BatchExtractor(Extractor, Protocol):
 
 
 @runtime_checkable
+class Transcriber(Protocol):
+    """Writes down what is said in a clip. Constructed from its config alone."""
+
+    @property
+    def engine(self) -> str:
+        """What wrote a transcript, down to the weights; stored beside it."""
+        ...
+
+    def transcribe(self, clip: MediaClip) -> str:
+        """What is said; "" where nothing is.
+
+        Raises:
+            MediaError: The clip cannot be decoded or has no audio.
+        """
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """Encodes one modality. Constructed with `input_size` (D)."""
 

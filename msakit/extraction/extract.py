@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msakit.core.errors import InputError
+from msakit.extraction.contents import clip_key, remembered_digests
 from msakit.extraction.pool import Computed, Factory, Task, compute
 from msakit.feature_store import FeatureSet, FeatureStore, Sample, SampleTable, StoreError
-from msakit.feature_store.keys import WHOLE, digest_file, sample_key
 from msakit.feature_store.writer import WriterOptions
 
 if TYPE_CHECKING:
-    from msakit.core.interfaces import Extractor, MediaClip
+    from msakit.core.interfaces import Extractor
     from msakit.extraction.manifest import ManifestRow
     from msakit.feature_store import FeatureWriter
     from msakit.feature_store.writer import NanPolicy
@@ -131,7 +131,9 @@ class Extraction:
         report = ExtractionReport(len(rows))
         digests = _digests(rows, report)
         for modality, feature_set in self.feature_sets.items():
-            keys = [_key(row.clip, digests[row.clip.clip_id]) for row in rows if row.clip.clip_id in digests]
+            keys = [
+                clip_key(row.clip, digests[row.clip.clip_id]) for row in rows if row.clip.clip_id in digests
+            ]
             known = store is not None and feature_set.fingerprint in store.feature_sets()
             stored = (
                 {bytes(key) for key in store.index(feature_set.fingerprint).keys}
@@ -169,7 +171,7 @@ class Extraction:
         digests = _digests(rows, report)
         notify = on_progress or (lambda _: None)
         tasks = [
-            Task(row.clip, modality, _key(row.clip, digests[row.clip.clip_id]))
+            Task(row.clip, modality, clip_key(row.clip, digests[row.clip.clip_id]))
             for row in rows
             for modality in self.feature_sets
             if row.clip.clip_id in digests
@@ -262,21 +264,14 @@ def _digests(rows: Iterable[ManifestRow], report: ExtractionReport) -> dict[str,
     """Clip to content digest; a file is read once however many clips are cut from it."""
     by_path: dict[str, bytes] = {}
     digests: dict[str, bytes] = {}
-    for row in rows:
-        path = str(row.clip.path)
-        try:
-            digests[row.clip.clip_id] = by_path[path] = by_path.get(path) or digest_file(path)
-        except StoreError as error:
-            report.failed.append(ClipProblem(row.clip.clip_id, "", error.message))
+    with remembered_digests() as digest:
+        for row in rows:
+            path = row.clip.path
+            try:
+                digests[row.clip.clip_id] = by_path[str(path)] = by_path.get(str(path)) or digest(path)
+            except StoreError as error:
+                report.failed.append(ClipProblem(row.clip.clip_id, "", error.message))
     return digests
-
-
-def _key(clip: MediaClip, digest: bytes) -> bytes:
-    return sample_key(digest, _microseconds(clip.start_s), _microseconds(clip.end_s))
-
-
-def _microseconds(time_s: float | None) -> int:
-    return WHOLE if time_s is None else round(time_s * 1_000_000)
 
 
 def _sample(row: ManifestRow, digest: bytes, features: Mapping[str, bytes]) -> Sample:

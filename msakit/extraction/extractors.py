@@ -1,4 +1,4 @@
-"""Extractors by name: looked up in the registry, set up, made."""
+"""Extractors and transcribers by name: looked up in the registry, set up, made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from msakit.core.interfaces import Extractor
+    from msakit.core.interfaces import Extractor, Transcriber
     from msakit.core.registry.registry import Registry
 
 NONCOMMERCIAL = "noncommercial"
@@ -30,6 +30,19 @@ def make_extractor(registry: Registry, name: str, settings: Mapping[str, Any]) -
     choice = registry.choose(Kind.EXTRACTOR, name, settings)
     extractor: Extractor = registry.load_target(choice.spec)(**dict(choice.settings))
     return extractor
+
+
+def make_transcriber(registry: Registry, name: str, settings: Mapping[str, Any]) -> Transcriber:
+    """The transcriber of that name, built with these settings.
+
+    Raises:
+        UnknownNameError: No transcriber answers to the name.
+        ConfigError: A setting is wrong.
+        MissingExtraError: What it needs is not installed.
+    """
+    choice = registry.choose(Kind.TRANSCRIBER, name, settings)
+    transcriber: Transcriber = registry.load_target(choice.spec)(**dict(choice.settings))
+    return transcriber
 
 
 def licence_notices(registry: Registry, names: Iterable[str]) -> list[str]:

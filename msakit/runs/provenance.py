@@ -37,7 +37,7 @@ def collect(
         "seed": seed,
         "data": data,
         "backbone": backbone or {},
-        "versions": {"python": platform.python_version(), **_package_versions()},
+        "versions": package_versions(),
         "hardware": hardware(),
         "git": git_state(Path.cwd()),
     }
@@ -73,8 +73,9 @@ def _processor_name() -> str:
     return names[0] if names else platform.processor()
 
 
-def _package_versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {}
+def package_versions() -> dict[str, str | None]:
+    """Python and the packages whose version may change a number; None where one is not installed."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = version(package)

@@ -20,6 +20,7 @@ from msakit.runs.record import Outcome, Parameters, Timing
 from msakit.samples.samples import Samples, in_parts
 from msakit.training.trainer import Progress, Trainer
 from msakit.workflows.evaluate import evaluate_run
+from msakit.workflows.identity import identify
 from msakit.workflows.load import TrainedRun
 
 if TYPE_CHECKING:
@@ -161,15 +162,4 @@ def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -
 def _provenance(plan: TrainingPlan, samples: Samples, pipeline: Pipeline) -> dict[str, Any]:
     taken = {"device": str(pipeline.device), "dtype": str(pipeline.backbone.dtype).removeprefix("torch.")}
     seed = plan.resolved.config.training.seed
-    return provenance.collect(seed=seed, data=_identify(plan, samples), backbone=taken)
-
-
-def _identify(plan: TrainingPlan, samples: Samples) -> dict[str, Any]:
-    table = samples.table
-    return {
-        "store": str(plan.store.resolve()),
-        "dataset": plan.resolved.dataset.name,
-        "table_version": table.version,
-        "splits": table.splits(),
-        "feature_sets": {name: column.fingerprint for name, column in table.features.items()},
-    }
+    return provenance.collect(seed=seed, data=identify(plan.store, samples), backbone=taken)

@@ -19,7 +19,7 @@ from msakit.core.interfaces import FeatureArray, MediaClip
 from msakit.extraction.extract import Extraction, ExtractionReport, extractor_choice, feature_set_of
 from msakit.extraction.manifest import ManifestRow, read_manifest
 from msakit.extraction.media import NoStreamError, decode_audio
-from msakit.feature_store import FeatureStore
+from msakit.feature_store import FeatureStore, digest_file
 
 pytest.importorskip("av")
 RATE = 8000
@@ -351,3 +351,22 @@ def test_the_feature_set_names_extractor_settings_and_weights():
     assert feature_set.weights == ("ab" * 32,)
     assert extractor_choice(feature_set.extractor, feature_set.parameters) == ("loudness", {"rate": RATE})
     assert feature_set.fingerprint != feature_set_of(Loudness(), "float32").fingerprint
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(tmp_path, store, monkeypatch):
+    from msakit.feature_store import digests
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = write_corpus(tmp_path, ["a", "b"])
+    extraction().run(rows, store, "d")
+    read = []
+
+    def noted(path):
+        read.append(Path(path).name)
+        return digest_file(path)
+
+    monkeypatch.setattr(digests, "digest_file", noted)
+    write_wav(tmp_path / "b.wav", 999)
+    report = extraction().run(rows, FeatureStore.open(store.path), "d")
+    assert read == ["b.wav"]
+    assert (report.extracted, report.reused) == ({"audio": 1}, {"audio": 1})

@@ -20,6 +20,7 @@ WIDTHS = {
     Kind.FUSER: {"modality_sizes", "text_size"},
     Kind.INJECTOR: {"input_size", "input_tokens", "hidden_size"},
     Kind.EXTRACTOR: set(),
+    Kind.TRANSCRIBER: set(),
 }
 
 

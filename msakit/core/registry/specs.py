@@ -23,6 +23,7 @@ class Kind(StrEnum):
     """The kinds of component."""
 
     EXTRACTOR = "extractor"
+    TRANSCRIBER = "transcriber"
     ENCODER = "encoder"
     FUSER = "fuser"
     INJECTOR = "injector"

@@ -66,6 +66,24 @@ class WhisperConfig(BaseModel):
         return self
 
 
+class WhisperTranscriberConfig(BaseModel):
+    """Settings of the transcriber `whisper`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(
+        default="tiny.en",
+        description="tiny.en (English) or base, which packages carry; a model of the hub "
+        "(openai/whisper-small); or a folder.",
+    )
+    revision: str | None = Field(
+        default=None, description="Commit of a hub model; by default the newest, which is then recorded."
+    )
+    language: str | None = Field(
+        default=None, description="Spoken language (zh); by default each window's is recognised."
+    )
+
+
 class EgemapsConfig(BaseModel):
     """Settings of the extractor `egemaps`."""
 

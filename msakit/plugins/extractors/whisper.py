@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import AutoModel, WhisperFeatureExtractor
+from transformers import WhisperFeatureExtractor
 
-from msakit.core.errors import InputError
 from msakit.core.interfaces import FeatureArray
 from msakit.extraction.media import decode_audio
 
@@ -17,12 +16,10 @@ from .pretrained import (
     best_device,
     check_layer,
     choose_layer,
-    find_checkpoint,
     library_versions,
-    load_whole,
     mean_rows,
 )
-from .whisper_packages import PACKAGES, load_packaged
+from .whisper_models import RATE_HZ, WINDOW, load_whisper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,10 +31,8 @@ if TYPE_CHECKING:
 
     from .pretrained import Layer
 
-_RATE_HZ = 16000
 _STATE_S = 0.02
-_SAMPLES_PER_STATE = round(_RATE_HZ * _STATE_S)
-_WINDOW_S = 30
+_SAMPLES_PER_STATE = round(RATE_HZ * _STATE_S)
 
 
 class WhisperExtractor:
@@ -54,28 +49,18 @@ class WhisperExtractor:
     start_s = 0.0
 
     def __init__(self, *, model: str, revision: str | None, layer: Layer, frame_shift_s: float) -> None:
-        self._model_name, self._revision, self._layer = model, revision, layer
+        self._model_name, self._layer = model, layer
         self.frame_shift_s = frame_shift_s
         self._per_row = round(frame_shift_s / _STATE_S)
         self._device = best_device()
         self.batch_size = batch_size_on(self._device)
-        encoder = self._load(model, revision)
+        whisper = load_whisper(model, revision)
+        self._revision, self._weights = whisper.checkpoint.revision, list(whisper.checkpoint.weights)
+        encoder = whisper.model.get_encoder()
         check_layer(layer, encoder.config.encoder_layers)
         self._encoder = encoder.to(self._device).eval().requires_grad_(False)
-        self._mels = WhisperFeatureExtractor(feature_size=encoder.config.num_mel_bins)
+        self._mels = WhisperFeatureExtractor(feature_size=whisper.num_mels)
         self.width = int(encoder.config.d_model)
-
-    def _load(self, model: str, revision: str | None) -> Any:
-        if model in PACKAGES:
-            packaged = load_packaged(model)
-            self._weights = [packaged.sha256]
-            return packaged.model.get_encoder()
-        checkpoint = find_checkpoint(model, revision)
-        self._revision, self._weights = checkpoint.revision, list(checkpoint.weights)
-        loaded = load_whole(AutoModel, checkpoint.folder)
-        if loaded.config.model_type != "whisper":
-            raise InputError(f"'{model}' is no Whisper model.", hint="Use the extractor hf-audio for it.")
-        return loaded.get_encoder()
 
     def parameters(self) -> dict[str, object]:
         """The configuration with the revision that was loaded, and the libraries whose numbers these are."""
@@ -105,12 +90,11 @@ class WhisperExtractor:
         Raises:
             MediaError: The clip cannot be decoded or has no audio.
         """
-        return decode_audio(clip, _RATE_HZ)
+        return decode_audio(clip, RATE_HZ)
 
     def encode(self, inputs: Sequence[NDArray[np.float32]]) -> list[FeatureArray]:
         """The encoder states of several clips' samples, `batch_size` windows at a time."""
-        length = _WINDOW_S * _RATE_HZ
-        windows = [samples[at : at + length] for samples in inputs for at in range(0, len(samples), length)]
+        windows = [samples[at : at + WINDOW] for samples in inputs for at in range(0, len(samples), WINDOW)]
         states = iter(
             state
             for at in range(0, len(windows), self.batch_size)
@@ -118,7 +102,7 @@ class WhisperExtractor:
         )
         results = []
         for samples in inputs:
-            whole = torch.cat([next(states) for _ in range(0, len(samples), length)])
+            whole = torch.cat([next(states) for _ in range(0, len(samples), WINDOW)])
             rows = mean_rows(whole, self._per_row).numpy()
             results.append(FeatureArray(np.ascontiguousarray(rows, np.float32), self.frame_shift_s))
         return results
@@ -126,7 +110,7 @@ class WhisperExtractor:
     @torch.inference_mode()
     def _states(self, windows: Sequence[NDArray[np.float32]]) -> list[Tensor]:
         """States [T, D] of each window, those of the filling left out."""
-        mels = self._mels(list(windows), sampling_rate=_RATE_HZ, return_tensors="pt").input_features
+        mels = self._mels(list(windows), sampling_rate=RATE_HZ, return_tensors="pt").input_features
         found = self._encoder(mels.to(self._device), output_hidden_states=True).hidden_states
         states = choose_layer(found, self._layer).float().cpu()
         counts = [-(-len(window) // _SAMPLES_PER_STATE) for window in windows]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from msakit.core.errors import MsakitError
 
 from .ctranslate2 import read_tensors
+from .pretrained import Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,17 +50,8 @@ _WHOLE = {"conv1": "conv1", "conv2": "conv2", "layer_norm": "layer_norm", "embed
 _KINDS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
 
-@dataclass(frozen=True, slots=True)
-class PackagedWhisper:
-    """A Whisper model with the folder that its tokenizer lies in, and the SHA-256 of its weights."""
-
-    model: WhisperForConditionalGeneration
-    folder: Path
-    sha256: str
-
-
-def load_packaged(name: str) -> PackagedWhisper:
-    """The model of that name in `PACKAGES`, float32, on the CPU.
+def load_packaged(name: str) -> tuple[WhisperForConditionalGeneration, Checkpoint]:
+    """The model of that name in `PACKAGES`, float32, on the CPU; its folder holds the tokenizer.
 
     Raises:
         MsakitError: A package that carries it is not installed.
@@ -74,7 +65,8 @@ def load_packaged(name: str) -> PackagedWhisper:
         model = WhisperForConditionalGeneration(_configuration(variables))
     model.load_state_dict(state, strict=False, assign=True)
     model.tie_weights()
-    return PackagedWhisper(model.eval(), parts[-1].parent, hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    return model.eval(), Checkpoint(parts[-1].parent, None, (digest,))
 
 
 def is_installed(name: str) -> bool:

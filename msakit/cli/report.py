@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from msakit.cli.render import print_json
+from msakit.cli.render import print_json, print_text
 from msakit.cli.settings import AsJson
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -35,4 +35,4 @@ def report(
     if as_json:
         print_json({"report": str(path)})
     else:
-        typer.echo(path)
+        print_text(str(path))

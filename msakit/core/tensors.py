@@ -50,7 +50,8 @@ class Encoded:
     """What an encoder makes of one modality; at least one of `sequence` and `summary` is there.
 
     Attributes:
-        present: [B] bool; absent samples hold zeros in `summary` and length 0 in `sequence`.
+        present: [B] bool; an encoder gives absent samples zeros in `summary` and length 0 in `sequence`.
+            A fuser goes by this, not by what it finds there.
         summary: [B, E], one vector a sample.
         sequence: [B, T, E] with lengths, one vector a frame.
     """

@@ -13,6 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from msakit.core.errors import MediaError, MissingExtraError
+from msakit.extraction.media_limits import (
+    OPEN_OPTIONS,
+    check_audio_stream,
+    check_num_samples,
+    check_picture,
+    check_times,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,17 +58,24 @@ def decode_audio(clip: MediaClip, sample_rate_hz: int) -> NDArray[np.float32]:
         if not container.streams.audio:
             raise NoStreamError(f"{clip.path}: no audio stream", hint="Leave audio out for this file.")
         stream = container.streams.audio[0]
+        check_audio_stream(clip, stream)
+        check_num_samples(clip, _declared_samples(stream, start, end, sample_rate_hz), sample_rate_hz)
         resampler = av.AudioResampler(format="fltp", rate=sample_rate_hz)
         pieces: list[NDArray[np.float32]] = []
-        first: float | None = None
+        offset: int | None = None
+        num_samples = 0
         for frame, time_s in _frames(container, stream, start, end):
-            first = time_s if first is None else first
-            pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
-        pieces += (
-            [piece.to_ndarray().mean(0) for piece in resampler.resample(None)] if first is not None else []
-        )
+            if offset is None:
+                offset = round((time_s - start) * sample_rate_hz)
+                num_samples = max(0, offset)
+            for piece in resampler.resample(frame):
+                num_samples += piece.samples
+                check_num_samples(clip, num_samples, sample_rate_hz)
+                pieces.append(piece.to_ndarray().mean(0))
+        pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(None)] if pieces else []
+    check_num_samples(clip, num_samples, sample_rate_hz)
     samples = np.concatenate(pieces) if pieces else np.empty(0, np.float32)
-    samples = _shift(samples, round(((first or 0.0) - start) * sample_rate_hz))
+    samples = _shift(samples, offset or 0)
     if end is not None:
         samples = samples[: round((end - start) * sample_rate_hz)]
     if not samples.size:
@@ -86,8 +100,11 @@ def decode_frames(clip: MediaClip, fps: float) -> Iterator[NDArray[np.uint8]]:
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
         if not streams:
             raise NoStreamError(f"{clip.path}: no video stream", hint="Leave vision out for this file.")
+        check_picture(clip, streams[0].codec_context.width, streams[0].codec_context.height)
         last_s = start
         for frame, time_s in _frames(container, streams[0], start, end):
+            check_picture(clip, frame.width, frame.height)
+            check_times(clip, start, last_s, time_s)
             while shown is not None and start + due / fps < time_s - _SLACK_S:
                 yield _upright(shown)
                 due += 1
@@ -116,10 +133,10 @@ def _open(clip: MediaClip) -> Iterator[tuple[Any, Any]]:
             f"{clip.path}: no such file", hint="Paths in a manifest are relative to the manifest."
         )
     try:
-        with av.open(str(clip.path)) as container:
+        with av.open(str(clip.path), options=dict(OPEN_OPTIONS)) as container:
             yield av, container
-    except av.error.FFmpegError as error:
-        reason = error.strerror or type(error).__name__
+    except (av.error.FFmpegError, ValueError, ArithmeticError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MediaError(
             f"{clip.path}: cannot be decoded ({reason})", hint="Is the file complete?"
         ) from error
@@ -152,10 +169,19 @@ def _frames(container: Any, stream: Any, start_s: float, end_s: float | None) ->
         yield pending
 
 
+def _declared_samples(stream: Any, start_s: float, end_s: float | None, sample_rate_hz: int) -> int:
+    """How many samples the segment has by what the file says of its length; 0 where it says nothing."""
+    if not stream.duration or not stream.time_base:
+        return 0
+    duration_s = float(stream.duration * stream.time_base)
+    stop_s = duration_s if end_s is None else min(end_s, duration_s)
+    return max(0, round((stop_s - start_s) * sample_rate_hz))
+
+
 def _frame_period(stream: Any) -> float:
     if stream.type == "video":
         return 1 / float(stream.average_rate or 25)
-    return float((stream.codec_context.frame_size or 1024) / stream.codec_context.sample_rate)
+    return float((stream.codec_context.frame_size or 1024) / (stream.codec_context.sample_rate or 1))
 
 
 def _upright(frame: Any) -> NDArray[np.uint8]:

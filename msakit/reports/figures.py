@@ -239,8 +239,14 @@ def coverage(labels: Floats, probabilities: Floats, answers: Floats) -> Figure:
     return Figure("Calibration", caption, draw(paint))
 
 
-def diagnostic_histogram(name: str, values: Floats) -> Figure:
-    """Distribution over samples of a diagnostic [N] or [N, J], or mean and sd of each entry if J is large."""
+def diagnostic_histogram(name: str, values: Floats, entries: Sequence[str] = ()) -> Figure:
+    """Distribution over samples of a diagnostic [N] or [N, J], or mean and sd of each entry if J is large.
+
+    Args:
+        name: What it is.
+        values: [N] or [N, J].
+        entries: Names of the J entries; their numbers where there are none.
+    """
     table = values.reshape(len(values), -1)
     if table.shape[1] > _MOST_VECTOR_ENTRIES:
         return _diagnostic_profile(name, table)
@@ -251,9 +257,9 @@ def diagnostic_histogram(name: str, values: Floats) -> Figure:
     def paint(axes: Axes) -> None:
         for index, colour in zip(range(table.shape[1]), SERIES, strict=False):
             column = table[:, index]
-            label = (
-                f"{index}: mean {np.nanmean(column):.3f}" if np.isfinite(column).any() else f"{index}: none"
-            )
+            entry = entries[index] if index < len(entries) else str(index)
+            mean = f"mean {np.nanmean(column):.3f}" if np.isfinite(column).any() else "none"
+            label = f"{entry}: {mean}"
             axes.hist(
                 column[np.isfinite(column)], bins=edges, histtype="stepfilled", color=colour, alpha=0.35
             )

@@ -185,7 +185,7 @@ def to_csv(found: Predictions) -> str:
 
 def _shown(values: Floats, names: tuple[str, ...]) -> list[str]:
     if not names:
-        return _numbers(values)
+        return ["" if math.isnan(value) else f"{value:.10g}" for value in values.tolist()]
     return ["" if math.isnan(value) else names[int(value)] for value in values.tolist()]
 
 

@@ -151,6 +151,14 @@ def is_run(path: Path) -> bool:
     return any((path / name).is_file() for name in (RECORD_FILE, "features.json"))
 
 
+def find_runs(path: Path) -> list[Path]:
+    """Every finished run in a folder, by path: itself, its seeds, or all of a study's."""
+    if (path / RECORD_FILE).is_file():
+        return [path]
+    files = sorted(path.rglob(RECORD_FILE), key=lambda file: (len(file.parts), file))
+    return [file.parent for file in files if (file.parent / "pipeline.yaml").is_file()]
+
+
 def seed_folders(path: Path) -> list[Path]:
     """The folders `seed-<n>` in a folder, by number."""
     folders = [folder for folder in path.glob("seed-*") if folder.is_dir()]

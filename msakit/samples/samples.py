@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from msakit.core.tensors import Sequence
 from msakit.feature_store import FeatureStore
 from msakit.feature_store.collate import read_tensors
 from msakit.feature_store.reader import prefetched
+from msakit.feature_store.table import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from msakit.core.registry.specs import DatasetSpec
     from msakit.feature_store import FeatureReader, SampleTable
 
-SPLITS = ("train", "valid", "test")
 SCAN_BATCH = 64
 NAMED_SAMPLES = 5
 
@@ -242,12 +242,17 @@ class Samples:
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """The samples of these rows."""
+        return replace(
+            self.words(rows), modalities={name: self._features_of(name, rows) for name in self._readers}
+        )
+
+    def words(self, rows: NDArray[np.int64]) -> Batch:
+        """The samples of these rows without their features."""
         indices = rows.tolist()
         texts = [self.table.text[row] if self._with_text else None for row in indices]
         return Batch(
             ids=self.ids(rows),
             texts=texts,
-            modalities={name: self._features_of(name, rows) for name in self._readers},
             labels=self._labels[rows].tolist(),
             contexts=[self._previous(row) for row in indices] if self._context else None,
             speakers=[self.table.speaker[row] for row in indices] if self._context else None,
@@ -309,7 +314,7 @@ class Samples:
         Raises:
             DataError: They hold NaN or infinity, and features.nonfinite is error.
         """
-        for part in self.prefetched(_in_parts(rows)):
+        for part in self.prefetched(in_parts(rows)):
             for name in self._readers:
                 self._features_of(name, part)
 
@@ -323,7 +328,7 @@ class Samples:
         rows = self.rows("train")
         width = self._readers[name].width
         count, total, squares = 0, np.zeros(width), np.zeros(width)
-        for part in self.prefetched(_in_parts(rows)):
+        for part in self.prefetched(in_parts(rows)):
             sequence = self._features_of(name, part)
             frames = sequence.values[sequence.mask].double().numpy()
             count += len(frames)
@@ -336,5 +341,6 @@ class Samples:
         return Statistics(mean.astype(np.float32), deviation.astype(np.float32))
 
 
-def _in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows in parts of `SCAN_BATCH`, for work that needs no particular batches."""
     return [rows[start : start + SCAN_BATCH] for start in range(0, len(rows), SCAN_BATCH)]

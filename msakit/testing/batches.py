@@ -75,8 +75,23 @@ def cast(batch: Batch, dtype: torch.dtype) -> Batch:
     return {name: Sequence(stream.values.to(dtype), stream.lengths) for name, stream in batch.items()}
 
 
+def silence(batch: Batch, name: str) -> Batch:
+    """The batch with zeros in every real frame of a stream, which is still there."""
+    values = torch.zeros_like(batch[name].values)
+    return {**batch, name: Sequence(values, batch[name].lengths)}
+
+
+def to_device(batch: Batch, device: str) -> Batch:
+    """The batch on another device."""
+    return {name: stream.to(device) for name, stream in batch.items()}
+
+
 def as_encoded(stream: Sequence) -> Encoded:
-    """A stream as an encoder would give it: the frames, and their mean as summary."""
+    """A stream as an encoder would give it: the frames, and their mean as summary.
+
+    Absent samples get a summary of sevens, so that a fuser that does not look at `present` shows.
+    """
     total = stream.values.masked_fill(~stream.mask[..., None], 0).sum(dim=1)
     summary = total / stream.lengths.clamp(min=1)[:, None].to(total.dtype)
+    summary = summary.masked_fill(~stream.present[:, None], 7.0)
     return Encoded(present=stream.present, summary=summary, sequence=stream)

@@ -20,6 +20,7 @@ from msakit.testing.batches import (
     pad_longer,
     select,
     shorten,
+    to_device,
 )
 from msakit.testing.comparison import assert_close, relative_error
 
@@ -40,6 +41,8 @@ class ComponentContract(ABC):
         settings: Small settings to test it with.
         tolerance: How far two float32 computations of the same thing may differ.
         bfloat16_error: How far bfloat16 may be from float32, relative to the norm of the output.
+        frozen: Names of parameters that are meant not to train.
+        runs_on_meta: Whether its forward works without values; false where it must look at them.
     """
 
     target: str
@@ -47,6 +50,8 @@ class ComponentContract(ABC):
     settings: ClassVar[Mapping[str, Any]] = {}
     tolerance = 1e-5
     bfloat16_error = 0.05
+    frozen: ClassVar[tuple[str, ...]] = ()
+    runs_on_meta = True
 
     # What the kinds fill in
 
@@ -61,6 +66,14 @@ class ComponentContract(ABC):
     @abstractmethod
     def outputs(self, component: nn.Module, batch: Batch) -> Outputs:
         """What it makes of each sample, without padding."""
+
+    @abstractmethod
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The tensors its forward is given."""
+
+    @abstractmethod
+    def run(self, component: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Its forward on such tensors; the output, padding and all."""
 
     # Tools
 
@@ -158,12 +171,47 @@ class ComponentContract(ABC):
         assert_finite(outputs)
 
     def test_inputs_are_left_alone(self) -> None:
-        """Nothing is written into a batch."""
-        batch = self.batch()
-        before = {name: stream.values.clone() for name, stream in batch.items()}
-        self.outputs(self.build(), batch)
-        for name, stream in batch.items():
-            assert torch.equal(stream.values, before[name]), name
+        """Nothing is written into what it is given, padding included."""
+        given = self.inputs(self.batch())
+        before = {name: tensor.clone() for name, tensor in given.items()}
+        self.run(self.build(), given)
+        for name, tensor in given.items():
+            assert torch.equal(tensor, before[name]), f"{name} was written into"
+
+    def test_a_call_leaves_no_trace(self) -> None:
+        """In evaluation mode a call depends on no earlier one and draws nothing at random."""
+        component, batch = self.build(), self.batch()
+        first = self.outputs(component, batch)
+        self.outputs(component, select(batch, [3, 1]))
+        for one, two in zip(first, self.outputs(component, batch), strict=True):
+            assert all(torch.equal(one[name], two[name]) for name in one), "a second call differs"
+
+    def test_training_changes_parameters_alone(self) -> None:
+        """A forward in training mode writes neither parameters nor buffers (running statistics)."""
+        component = self.build().train()
+        before = {name: tensor.clone() for name, tensor in component.state_dict().items()}
+        self.outputs(component, self.batch())
+        for name, tensor in component.state_dict().items():
+            assert torch.equal(tensor, before[name]), f"a forward changes {name}"
+
+    def test_instances_share_nothing(self) -> None:
+        """Two components of one pipeline are two: training one leaves the other alone."""
+        one, two = self.construct(), self.construct()
+        shared = {tensor.data_ptr() for tensor in one.state_dict().values() if tensor.numel()}
+        for name, tensor in two.state_dict().items():
+            assert tensor.data_ptr() not in shared, f"{name} belongs to every instance"
+
+    def test_runs_on_the_device_of_its_inputs(self) -> None:
+        """Tried on the meta device, where a tensor made on any other fits nothing."""
+        if not self.runs_on_meta:
+            return
+        component, batch = self.build().to("meta"), to_device(self.batch(), "meta")
+        try:
+            made = self.run(component, self.inputs(batch))
+        except (RuntimeError, NotImplementedError) as error:
+            msg = f"a tensor is on a device of its own, or values are looked at (runs_on_meta): {error}"
+            raise AssertionError(msg) from error
+        assert made.device.type == "meta", "the output is on a device of its own"
 
     def test_bfloat16_agrees_with_float32(self) -> None:
         """In the dtype it is given, and near float32."""
@@ -174,6 +222,7 @@ class ComponentContract(ABC):
             actual = torch.cat([sample[name].flatten() for sample in low])
             wanted = torch.cat([sample[name].flatten() for sample in expected])
             assert actual.dtype == torch.bfloat16, name
+            assert wanted.dtype == torch.float32, name
             assert relative_error(actual, wanted) < self.bfloat16_error, name
 
     def test_state_dict_round_trips(self) -> None:
@@ -190,6 +239,7 @@ class ComponentContract(ABC):
         for name, parameter in component.named_parameters():
             gradient = gradients[name]
             if not parameter.requires_grad:
+                assert name in self.frozen, f"{name} does not train; if that is meant, list it in `frozen`"
                 assert gradient is None, f"{name} is frozen but has a gradient"
             elif parameter.numel():
                 assert gradient is not None, f"{name} gets no gradient"

@@ -6,21 +6,43 @@ registry has them, and small `settings`; pytest then runs every rule of `msakit.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from torch import nn
 
 from msakit.core.interfaces import DiagnosedFuser
-from msakit.core.tensors import Encoded, Fused
-from msakit.testing.batches import Batch, as_encoded, drop, random_batch, shorten
+from msakit.core.tensors import Encoded, Fused, Sequence
+from msakit.testing.batches import Batch, as_encoded, drop, random_batch, shorten, silence
+from msakit.testing.comparison import assert_close
 from msakit.testing.component import ComponentContract, Outputs, assert_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from msakit.core.interfaces import Diagnostic
+
+
+class Silent(nn.Module):
+    """A module whose every output is zeros.
+
+    Args:
+        module: What gives the outputs their shapes.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Any, **settings: Any) -> Any:
+        """The module's outputs, as zeros."""
+        outputs = self.module(*inputs, **settings)
+        if isinstance(outputs, tuple):
+            return tuple(None if output is None else torch.zeros_like(output) for output in outputs)
+        return torch.zeros_like(outputs)
 
 
 class EncoderContract(ComponentContract):
@@ -41,6 +63,17 @@ class EncoderContract(ComponentContract):
     def batch(self) -> Batch:
         """One modality."""
         return random_batch({"modality": self.input_size})
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Values and lengths."""
+        return {"values": batch["modality"].values, "lengths": batch["modality"].lengths}
+
+    def run(self, component: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Summary, or else sequence."""
+        encoded: Encoded = component(Sequence(inputs["values"], inputs["lengths"]))
+        made = encoded.summary if encoded.sequence is None else encoded.sequence.values
+        assert made is not None
+        return made
 
     def encode(self, component: nn.Module, batch: Batch) -> Encoded:
         """The component's forward."""
@@ -106,10 +139,13 @@ class FuserContract(ComponentContract):
     Attributes:
         modality_sizes: Encoder widths to test with.
         text_size: Backbone width to test with.
+        silent_when_absent: Submodules ("projections.{name}") whose outputs count as zeros where the modality
+            is absent; without any, an absent modality is one of zeros.
     """
 
     modality_sizes: ClassVar[Mapping[str, int]] = {"audio": 16, "vision": 16}
     text_size = 32
+    silent_when_absent: ClassVar[tuple[str, ...]] = ()
 
     def sizes(self) -> dict[str, Any]:
         """Encoder widths and backbone width."""
@@ -119,11 +155,48 @@ class FuserContract(ComponentContract):
         """Text and every modality."""
         return random_batch({"text": self.text_size, **self.modality_sizes})
 
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The text, and of each modality what encoders that give summary and sequence make of it."""
+        given = {"text": batch["text"].values, "text_lengths": batch["text"].lengths}
+        for name in self.modality_sizes:
+            encoded = as_encoded(batch[name])
+            assert encoded.summary is not None
+            given |= {f"{name}_present": encoded.present, f"{name}_summary": encoded.summary}
+            given |= {f"{name}_values": batch[name].values, f"{name}_lengths": batch[name].lengths}
+        return given
+
+    def run(self, component: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The fused tokens."""
+        return self._forward(component, inputs).tokens
+
+    def _forward(self, component: nn.Module, inputs: Mapping[str, Tensor]) -> Fused:
+        encoded = {
+            name: Encoded(
+                inputs[f"{name}_present"],
+                inputs[f"{name}_summary"],
+                Sequence(inputs[f"{name}_values"], inputs[f"{name}_lengths"]),
+            )
+            for name in self.modality_sizes
+        }
+        fused: Fused = component(Sequence(inputs["text"], inputs["text_lengths"]), encoded)
+        return fused
+
     def fuse(self, component: nn.Module, batch: Batch) -> Fused:
         """The component's forward, behind encoders that give summary and sequence."""
-        encoded = {name: as_encoded(batch[name]) for name in self.modality_sizes}
-        fused: Fused = component(batch["text"], encoded)
-        return fused
+        return self._forward(component, self.inputs(batch))
+
+    def fuse_without(self, component: nn.Module, batch: Batch, name: str) -> Tensor | None:
+        """The tokens [B, K0, F] that the component's documentation promises where `name` is absent.
+
+        Override it where absence means something else than `silent_when_absent` can say; None where there
+        is nothing to compare with.
+        """
+        silent = copy.deepcopy(component)
+        for path in self.silent_when_absent:
+            parent, _, last = path.format(name=name).rpartition(".")
+            owner = silent.get_submodule(parent)
+            owner.add_module(last, Silent(owner.get_submodule(last)))
+        return self.fuse(silent, silence(batch, name)).tokens
 
     def outputs(self, component: nn.Module, batch: Batch) -> Outputs:
         """The fused tokens of each sample."""
@@ -162,6 +235,18 @@ class FuserContract(ComponentContract):
             assert_finite(outputs[1])
             kept = [0, 2, 3]
             self.assert_same([outputs[row] for row in kept], [expected[row] for row in kept])
+
+    def test_an_absent_modality_gives_what_is_documented(self) -> None:
+        """Compared in full, whatever stands where the absent modality's summary and frames would be."""
+        component, batch = self.build(), self.batch()
+        for name in self.modality_sizes:
+            expected = self.fuse_without(component, batch, name)
+            if expected is None:
+                continue
+            everyone = self.fuse(component, drop(batch, [name])).tokens
+            assert_close(f"tokens without {name}", everyone, expected, tolerance=self.tolerance)
+            one = self.fuse(component, drop(batch, [name], [1])).tokens[1]
+            assert_close(f"tokens of the sample without {name}", one, expected[1], tolerance=self.tolerance)
 
     def test_streams_absent_for_everyone(self) -> None:
         """Each stream alone, all modalities, everything: finite outputs and gradients."""
@@ -217,12 +302,19 @@ class InjectorContract(ComponentContract):
         """Fused tokens, as a stream whose first frames they are."""
         return random_batch({"fused": self.input_size * max(self.input_tokens, 1)})
 
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The fused tokens [B, K0, F]."""
+        first = batch["fused"].values[:, 0]
+        return {"tokens": first.reshape(len(first), -1, self.input_size)[:, : self.input_tokens]}
+
+    def run(self, component: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The pseudo tokens."""
+        pseudo: Tensor = component(Fused(inputs["tokens"]))
+        return pseudo
+
     def inject(self, component: nn.Module, batch: Batch) -> Tensor:
         """The component's forward."""
-        first = batch["fused"].values[:, 0]
-        tokens = first.reshape(len(first), -1, self.input_size)[:, : self.input_tokens]
-        pseudo: Tensor = component(Fused(tokens))
-        return pseudo
+        return self.run(component, self.inputs(batch))
 
     def outputs(self, component: nn.Module, batch: Batch) -> Outputs:
         """The pseudo tokens of each sample."""

@@ -16,7 +16,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from msakit.core.errors import DataError, MsakitError
 from msakit.evaluation.evaluate import evaluate, score
 from msakit.samples.order import shuffled_batches
+from msakit.training.modality_dropout import drop_modalities
 from msakit.training.schedule import cosine_with_warmup
+from msakit.training.warm_start import WarmStart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,6 +141,8 @@ class Trainer:
     def train(self) -> Progress:
         """Train to the end, or to where early stopping or the time limit end it."""
         num_steps = self.settings.epochs * self.steps_per_epoch
+        if self.progress.step == 0:
+            self._warm_start()
         for observer in self.observers:
             observer.on_start(num_steps=num_steps, first_step=self.progress.step)
         while not self._finished():
@@ -159,6 +163,14 @@ class Trainer:
             progress.stopped = f"time limit of {settings.max_minutes:g} minutes"
         return bool(progress.stopped)
 
+    def _warm_start(self) -> None:
+        if not self.settings.warm_start_epochs or not any(True for _ in self.pipeline.adapter.parameters()):
+            return
+        started = time.perf_counter()
+        for record in WarmStart(self.pipeline, self.samples, self.settings).run():
+            self.run.append_history(record)
+        self.progress.seconds += time.perf_counter() - started
+
     def _train_epoch(self) -> None:
         self._model.train()
         batches = shuffled_batches(
@@ -173,6 +185,7 @@ class Trainer:
         for rows in self.samples.prefetched(batches[rank::world]):
             started = time.perf_counter()
             batch = self.samples.batch(rows).to(self._accelerator.device)
+            batch = drop_modalities(batch, self.settings.modality_dropout)
             loss = self._step(self._model(batch))
             self.progress.step += 1
             self.progress.samples += len(rows)

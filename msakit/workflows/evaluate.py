@@ -147,18 +147,19 @@ def _evaluate_split(
         update={
             "splits": {split: score(predictions, resolved.dataset)},
             "samples_per_s": {split: len(rows) / seconds},
-            "baselines": _baselines(samples, split, resolved),
+            "baselines": constant_answers(samples, split, resolved),
             "diagnostics": dict(described_diagnostics(pipeline)),
-            "digests": {table.name: file_digest(table), **adapter_digests(trained.run)},
+            "digests": {table.name: file_digest(table), **file_digests(trained.run)},
             "truncation": _truncation(pipeline),
             "warnings": tuple(_complaints(pipeline, predictions, split)),
         }
     )
 
 
-def adapter_digests(run: Run) -> dict[str, str]:
-    """SHA-256 of each file of the trained tensors, by its path in the run."""
-    files = sorted(path for path in run.adapter_folder.rglob("*") if path.is_file())
+def file_digests(run: Run) -> dict[str, str]:
+    """SHA-256 of the files that made the predictions, by their path in the run: settings, tensors."""
+    files = [run.pipeline_file, run.folder / "features.json"]
+    files += sorted(path for path in run.adapter_folder.rglob("*") if path.is_file())
     return {str(path.relative_to(run.folder)): file_digest(path) for path in files}
 
 
@@ -194,7 +195,7 @@ def _header(resolved: ResolvedPipeline) -> RunRecord:
     )
 
 
-def _baselines(samples: Samples, split: str, resolved: ResolvedPipeline) -> dict[str, Any]:
+def constant_answers(samples: Samples, split: str, resolved: ResolvedPipeline) -> dict[str, Any]:
     """What constant answers get, learnt from the training split; nothing where the store has none."""
     dataset = resolved.dataset
     if "train" not in samples.table.split:

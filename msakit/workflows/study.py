@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
 from msakit.core.pipeline.config import parse_pipeline
 from msakit.core.pipeline.overrides import merge, override
 from msakit.core.pipeline.resolution import resolve
+from msakit.core.settings import Settings
 from msakit.metrics.estimate import Estimate
 from msakit.runs.folder import Run
 from msakit.runs.record import Timing
@@ -35,16 +36,14 @@ if TYPE_CHECKING:
 Overrides = dict[str, Any]
 
 
-class StudyConfig(BaseModel):
+class StudyConfig(Settings):
     """A study file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = ""
     pipeline: dict[str, Any] | str = Field(description="a pipeline, or the path of one beside the study file")
     systems: dict[str, Overrides] = Field(default={}, description="name to dotted keys and their values")
     grid: dict[str, list[Any]] = Field(default={}, description="dotted key to the values to try")
-    seeds: list[int] = [1111, 2222, 3333]
+    seeds: list[int] = Field(default=[1111, 2222, 3333])
     splits: list[str] = Field(default=["valid"], description="systems only: where results are measured")
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import wave
@@ -186,3 +187,65 @@ def test_importing_it_imports_no_decoder():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Files from strangers
+
+
+@pytest.mark.timeout(20)
+def test_sound_of_days_is_refused_before_memory_is_taken(tmp_path):
+    late = write_grey_video(tmp_path / "late.mkv", 3, 10, audio_delay_s=100_000)
+    with pytest.raises(MediaError, match="minutes of sound"):
+        decode_audio(late, 16000)
+    slow = write_wav(tmp_path / "slow.wav", np.zeros((100_000, 1)), 1)
+    with pytest.raises(MediaError, match="sound of 1 Hz"):
+        decode_audio(slow, 16000)
+    long = write_wav(tmp_path / "long.wav", np.zeros((9_000_000, 1)), 1000)
+    with pytest.raises(MediaError, match="minutes of sound"):
+        decode_audio(long, 16000)
+
+
+@pytest.mark.timeout(20)
+def test_frames_hours_apart_are_refused(tmp_path):
+    path = tmp_path / "still.mkv"
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+        for pts in (0, 360_000):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = pts, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(MediaError, match="minutes of video"):
+        list(decode_frames(MediaClip(path, "still"), 10))
+
+
+def test_pictures_too_large_for_a_camera_are_refused(tmp_path, monkeypatch):
+    clip = write_grey_video(tmp_path / "large.mkv", 3, 10)
+    monkeypatch.setattr("msakit.extraction.media_limits.MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(MediaError, match="64 x 48 pixels"):
+        list(decode_frames(clip, 1))
+
+
+PLAYLISTS = {
+    "concat": "ffconcat version 1.0\nfile secret.wav\n",
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.ts\n#EXT-X-ENDLIST\n",
+    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"></MPD>',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", PLAYLISTS)
+def test_lists_of_other_files_are_no_media(tmp_path, kind):
+    write_wav(tmp_path / "secret.wav", np.zeros((16000, 1)), 16000)
+    clip = MediaClip(tmp_path / "clip.mp4", "clip")
+    clip.path.write_text(PLAYLISTS[kind])
+    with pytest.raises(MediaError, match=r"clip\.mp4"):
+        decode_audio(clip, 16000)
+
+
+def test_pipes_are_no_media(tmp_path):
+    os.mkfifo(tmp_path / "clip.mp4")
+    with pytest.raises(MediaError, match="no such file"):
+        decode_audio(MediaClip(tmp_path / "clip.mp4", "clip"), 16000)

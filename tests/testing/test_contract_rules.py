@@ -164,6 +164,69 @@ class GivesNoSummary(Good):
         return Encoded(modality.present)
 
 
+class RemembersItsLastCall(Good):
+    """A recurrent state that survives the batch."""
+
+    state = 0.0
+
+    def mean(self, modality, frames):
+        mean = super().mean(modality, frames)
+        mean = mean + 0.1 * self.state
+        self.state = mean.detach().mean()
+        return mean
+
+
+class DropsInEvaluation(Good):
+    def mean(self, modality, frames):
+        return nn.functional.dropout(super().mean(modality, frames), 0.5)  # training=True by default
+
+
+class TracksStatistics(Good):
+    """Batch normalisation: harmless in evaluation, but training sees the neighbours."""
+
+    def __init__(self, input_size, width):
+        super().__init__(input_size, width)
+        self.norm = nn.BatchNorm1d(input_size)
+
+    def mean(self, modality, frames):
+        return self.norm(super().mean(modality, frames))
+
+
+class FreezesAWeight(Good):
+    def __init__(self, input_size, width):
+        super().__init__(input_size, width)
+        self.linear.bias.requires_grad = False
+
+
+class WritesIntoPadding(Good):
+    def frames(self, modality):
+        modality.values[~modality.mask] = 0
+        return modality.values
+
+
+class StaysOnTheCPU(Good):
+    def mean(self, modality, frames):
+        steps = torch.arange(frames.shape[1])  # no device
+        mask = steps[None, :, None] < modality.lengths[:, None, None]
+        return super().mean(modality, frames * mask)
+
+
+SHARED = nn.Linear(7, 4)
+
+
+class SharesAModule(Good):
+    def __init__(self, input_size, width):
+        super().__init__(input_size, width)
+        self.linear = SHARED
+
+
+class DriftsToDouble(Good):
+    def forward(self, modality):
+        encoded = super().forward(modality)
+        wide = encoded.summary if encoded.summary.dtype == torch.bfloat16 else encoded.summary.double()
+        return Encoded(encoded.present, summary=wide)
+
+
 class GoodEncoder(EncoderContract):
     target = f"{__name__}:Good"
     config = f"{__name__}:Settings"
@@ -190,24 +253,21 @@ MISTAKES = [
     (BiasWhereAbsent, "test_a_modality_absent_for_everyone"),
     (DividesByTheLength, "test_a_modality_absent_for_everyone"),
     (GivesNoSummary, "test_gives_what_it_declares"),
+    (RemembersItsLastCall, "test_a_call_leaves_no_trace"),
+    (DropsInEvaluation, "test_a_call_leaves_no_trace"),
+    (TracksStatistics, "test_training_changes_parameters_alone"),
+    (FreezesAWeight, "test_gradients_reach_every_trainable_parameter"),
+    (WritesIntoPadding, "test_inputs_are_left_alone"),
+    (StaysOnTheCPU, "test_runs_on_the_device_of_its_inputs"),
+    (SharesAModule, "test_instances_share_nothing"),
+    (DriftsToDouble, "test_bfloat16_agrees_with_float32"),
 ]
-
-
-def with_filled_padding(contract: ComponentContract) -> ComponentContract:
-    """Its batches with ones in the padding, so that writing there shows."""
-    batch = contract.batch()
-    for stream in batch.values():
-        stream.values[~stream.mask] = 1.0
-    contract.batch = lambda: batch
-    return contract
 
 
 @pytest.mark.parametrize(("mistake", "rule"), MISTAKES, ids=lambda value: getattr(value, "__name__", value))
 def test_a_mistake_breaks_its_rule(mistake: type, rule: str) -> None:
     contract = GoodEncoder()
     contract.target = f"{__name__}:{mistake.__name__}"
-    if mistake is WritesItsInput:
-        with_filled_padding(contract)
     with pytest.raises((AssertionError, RuntimeError, IndexError)):
         getattr(contract, rule)()
 
@@ -303,6 +363,54 @@ class LetsAbsenceSpread(GoodFuser):
         return Fused(fused.tokens * modalities["audio"].present.all())
 
 
+class ReadsAudio(GoodFuser):
+    """Obeys: what an absent modality holds is masked, and it counts as zeros."""
+
+    def __init__(self, modality_sizes, text_size, width):
+        super().__init__(modality_sizes, text_size, width)
+        self.audio = nn.Linear(modality_sizes["audio"], width)
+
+    def summary(self, audio):
+        return audio.summary.masked_fill(~audio.present[:, None], 0)
+
+    def forward(self, text, modalities):
+        fused = super().forward(text, modalities)
+        return Fused(fused.tokens + self.read(modalities["audio"])[:, None], fused.diagnostics)
+
+    def read(self, audio):
+        return self.audio(self.summary(audio))
+
+
+class IgnoresPresent(ReadsAudio):
+    def summary(self, audio):
+        return audio.summary
+
+
+class ShiftsWhereAbsent(ReadsAudio):
+    """Masks what it reads and still says something of its own, which is documented nowhere."""
+
+    def read(self, audio):
+        return super().read(audio) + (~audio.present[:, None]).float()
+
+
+class WritesIntoTheSummary(ReadsAudio):
+    def summary(self, audio):
+        return audio.summary.masked_fill_(~audio.present[:, None], 0).mul_(2)
+
+
+class AveragesNothing(ReadsAudio):
+    """A mean over the samples that have audio; of none it is NaN."""
+
+    def read(self, audio):
+        everyone = self.summary(audio).sum(0) / audio.present.sum()
+        return super().read(audio) + 0 * self.audio(everyone)
+
+
+class ReadsPaddedFrames(ReadsAudio):
+    def summary(self, audio):
+        return super().summary(audio) + audio.sequence.values.mean(1) * audio.present[:, None]
+
+
 class GoodFuserContract(FuserContract):
     target = f"{__name__}:GoodFuser"
     config = f"{__name__}:Settings"
@@ -320,6 +428,11 @@ class GoodFuserContract(FuserContract):
         (FailsWithoutText, "test_streams_absent_for_everyone"),
         (FailsWithoutText, "test_absence_in_one_sample_is_seen_by_no_other"),
         (LetsAbsenceSpread, "test_absence_in_one_sample_is_seen_by_no_other"),
+        (IgnoresPresent, "test_an_absent_modality_gives_what_is_documented"),
+        (ShiftsWhereAbsent, "test_an_absent_modality_gives_what_is_documented"),
+        (WritesIntoTheSummary, "test_inputs_are_left_alone"),
+        (AveragesNothing, "test_streams_absent_for_everyone"),
+        (ReadsPaddedFrames, "test_padding_content_is_never_read"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
@@ -329,6 +442,13 @@ def test_a_fusers_mistake_breaks_its_rule(mistake: type, rule: str) -> None:
     contract.target = f"{__name__}:{mistake.__name__}"
     with pytest.raises(AssertionError):
         getattr(contract, rule)()
+
+
+@pytest.mark.parametrize("rule", [rule for rule in rules_of(FuserContract) if "torch" not in rule])
+def test_a_fuser_that_reads_its_audio_obeys(rule: str) -> None:
+    contract = GoodFuserContract()
+    contract.target = f"{__name__}:ReadsAudio"
+    getattr(contract, rule)()
 
 
 class MiscountingInjector(nn.Module):

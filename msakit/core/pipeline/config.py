@@ -7,21 +7,18 @@ own configuration class, when names are resolved.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
 from msakit.core.pipeline.overrides import override
+from msakit.core.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Named(BaseModel):
@@ -50,7 +47,7 @@ class DatasetChoice(_Named):
     """A dataset; any field of its description may be overridden (`label_range`, `labels`, ...)."""
 
 
-class PromptConfig(_Strict):
+class PromptConfig(Settings):
     """How a sample is put to the language model."""
 
     layout: Literal["paper", "late"] = Field(
@@ -64,14 +61,27 @@ class PromptConfig(_Strict):
         description="what the fuser sees of the text: word embeddings, as published; the plain backbone's "
         "last hidden states; or its one state where it is about to answer",
     )
+    text_states_scaling: Literal["standard", "none"] = Field(
+        "standard",
+        description="standard: what the fuser sees of the text has zero mean and unit variance per "
+        "dimension, measured on the training split. none: as the backbone gives it, as published",
+    )
     max_text_tokens: int = Field(128, gt=0, description="longer texts are cut on the right, and counted")
     context: int = Field(0, ge=0, description="previous utterances of the same dialogue to include")
     task: str | None = Field(None, description="task prompt, instead of the dataset's")
 
 
-class AnswerConfig(_Strict):
+class AnswerConfig(Settings):
     """How answers are written and read."""
 
+    readout: Literal["tokens", "head"] = Field(
+        "tokens",
+        description="tokens: the answer is text, as published. head: one linear layer on the backbone's last "
+        "hidden state gives the score, or a softmax over the classes",
+    )
+    head_loss: Literal["huber", "l1"] = Field(
+        "huber", description="regression by a head: huber is quadratic within a sixth of the label range"
+    )
     decode: Literal["score", "generate"] = Field(
         "score",
         description="score: exact probabilities of all admissible answers. generate: greedy text, "
@@ -81,23 +91,40 @@ class AnswerConfig(_Strict):
         "median", description="regression only: which point of the answer distribution is the prediction"
     )
     style: Literal["index", "name"] = Field("index", description="classification: class index or class name")
+    continuation: Literal["natural", "bare"] = Field(
+        "natural",
+        description="natural: an answer's tokens are those that follow the prompt in running text, with a "
+        "space before them where the language writes one. bare: the answer tokenised alone, as published",
+    )
     sign: Literal["plus", "plain"] | None = Field(
         None, description="regression: +1.2 or 1.2; default: as the papers do with the backbone"
     )
 
+    @model_validator(mode="after")
+    def _a_head_writes_nothing(self) -> AnswerConfig:
+        if self.readout == "head" and self.decode == "generate":
+            msg = "decode: generate needs readout: tokens; a head gives the answer without any text"
+            raise ValueError(msg)
+        return self
 
-class FeatureConfig(_Strict):
+
+class FeatureConfig(Settings):
     """What is done to stored features before the encoders see them."""
 
     normalise: Literal["standard", "none"] = Field(
         "standard",
         description="standard: zero mean and unit variance per dimension, measured on the training split",
     )
+    absent: Literal["none", "learned"] = Field(
+        "none",
+        description="a modality a sample lacks. none: it adds nothing, as published. learned: one learned "
+        "vector stands for it, so that 'unknown' differs from silence",
+    )
     nonfinite: Literal["error", "zero"] = Field("error", description="what to do about NaN and infinity")
     max_frames: int | None = Field(None, gt=0, description="keep only the first so many frames")
 
 
-class TrainingConfig(_Strict):
+class TrainingConfig(Settings):
     """Optimisation. The schedule is a cosine with linear warm-up, at zero from its horizon on."""
 
     epochs: int = Field(20, gt=0, description="at most; early stopping may end sooner")
@@ -112,12 +139,32 @@ class TrainingConfig(_Strict):
     horizon_epochs: int | None = Field(None, gt=0, description="where the cosine ends; default: epochs")
     warmup_share: float = Field(0.1, ge=0, le=1, description="share of the horizon spent warming up")
     gradient_clip: float | None = Field(1.0, gt=0)
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None,
+        description="classification: what a class counts in the loss. balanced: every class the same; or "
+        "class names and numbers, 1 for a class left out",
+    )
+    focal_gamma: float = Field(
+        0.0, ge=0, description="classification: focal loss, which counts what is answered well already less"
+    )
     patience: int = Field(8, gt=0, description="epochs without a better validation metric before stopping")
+    warm_start_epochs: int = Field(
+        0,
+        ge=0,
+        description="epochs in which the adapter first learns the labels with a small head of its own, "
+        "without the language model; they cost seconds",
+    )
+    modality_dropout: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of training samples that lose some or all of their modalities (never the text)",
+    )
     max_minutes: float | None = Field(None, gt=0, description="stop in good order after so long")
     seed: int = Field(1111, ge=0, lt=2**32)
 
 
-class PipelineConfig(_Strict):
+class PipelineConfig(Settings):
     """A whole pipeline, as pipeline.yaml states it."""
 
     dataset: DatasetChoice

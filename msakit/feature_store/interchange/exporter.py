@@ -16,11 +16,11 @@ import numpy as np
 from msakit.feature_store.disk.files import finished_file
 from msakit.feature_store.dtypes import decode_float32
 from msakit.feature_store.errors import StoreError
-from msakit.feature_store.interchange.corpus import SPLITS, Array
+from msakit.feature_store.interchange.corpus import Array
 from msakit.feature_store.interchange.mmsa_rows import COLUMN_KEYS, OWN_COLUMNS, TABLE_FIELDS
 from msakit.feature_store.reader import FeatureReader
 from msakit.feature_store.store import FeatureStore
-from msakit.feature_store.table import SampleTable
+from msakit.feature_store.table import SPLITS, SampleTable
 
 PROTOCOL = 5
 """Arrays are streamed from disk with protocol 5; older ones would copy each into memory first."""
@@ -74,7 +74,7 @@ def export_mmsa(store: FeatureStore, dataset: str, path: Path) -> ExportReport:
         report.notes.append(
             "no text features (text or text_bert): MMSA reads the file only with its own text added"
         )
-    with tempfile.TemporaryDirectory(prefix="msakit-export-") as scratch, finished_file(path) as tmp:
+    with finished_file(path) as tmp, tempfile.TemporaryDirectory(prefix="msakit-export-") as scratch:
         content = {
             split: _export_split(table, readers, split, Path(scratch), report)
             for split in SPLITS

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import ClassVar
 
-from msakit.testing.contracts import EncoderContract, FuserContract, InjectorContract
+from msakit.testing.contracts import EncoderContract, FuserContract, InjectorContract, Silent
 
 BASELINES = "msakit.plugins.baselines"
 
@@ -40,6 +41,7 @@ class TestNoInjection(InjectorContract):
 class TestConcat(FuserContract):
     target = f"{BASELINES}.pooled:ConcatFusion"
     config = f"{BASELINES}.config:ConcatConfig"
+    silent_when_absent = ("streams.norms.{name}",)
     settings: ClassVar = {"size": 16, "dropout": 0.1}
     modality_sizes: ClassVar = {"audio": 8, "vision": 24}
 
@@ -51,6 +53,7 @@ class TestPlainConcat(TestConcat):
 class TestSum(FuserContract):
     target = f"{BASELINES}.pooled:SumFusion"
     config = f"{BASELINES}.config:SumConfig"
+    silent_when_absent = ("projections.{name}",)
     settings: ClassVar = {"size": 16}
     modality_sizes: ClassVar = {"audio": 8, "vision": 24}
 
@@ -58,12 +61,14 @@ class TestSum(FuserContract):
 class TestTFN(FuserContract):
     target = f"{BASELINES}.tensor:TensorFusion"
     config = f"{BASELINES}.config:TFNConfig"
+    silent_when_absent = ("subnets.layers.{name}",)
     settings: ClassVar = {"subnet_size": 4, "size": 16}
 
 
 class TestLMF(FuserContract):
     target = f"{BASELINES}.tensor:LowRankFusion"
     config = f"{BASELINES}.config:LMFConfig"
+    silent_when_absent = ("subnets.layers.{name}",)
     settings: ClassVar = {"subnet_size": 6, "size": 16, "rank": 2}
 
 
@@ -71,6 +76,17 @@ class TestMulT(FuserContract):
     target = f"{BASELINES}.mult:MultimodalTransformer"
     config = f"{BASELINES}.config:MulTConfig"
     settings: ClassVar = {"size": 8, "output_size": 16, "num_heads": 2, "num_layers": 2}
+
+    def fuse_without(self, component, batch, name):
+        """As a source it adds nothing to its targets; as a target it is zeros."""
+        silent = copy.deepcopy(component)
+        streams = ["text", *self.modality_sizes]
+        for other in (stream for stream in streams if stream != name):
+            sources = [stream for stream in streams if stream != other]
+            for layer in silent.targets[other].crossmodal[sources.index(name)].layers:
+                layer.attention = Silent(layer.attention)
+        silent.targets[name] = Silent(silent.targets[name])
+        return self.fuse(silent, batch).tokens
 
 
 class TestMulTOfOneModality(TestMulT):

@@ -21,6 +21,16 @@ class TestEGMF(FuserContract):
     config = f"{CONFIG}:EGMFConfig"
     settings: ClassVar = {"size": 16}
 
+    def fuse_without(self, component, batch, name):
+        """The fuser built without that modality; nothing to compare with where it is the only one."""
+        contract = type(self)()
+        contract.modality_sizes = {n: width for n, width in self.modality_sizes.items() if n != name}
+        if not contract.modality_sizes:
+            return None
+        small, weights = contract.construct(), component.state_dict()
+        small.load_state_dict({key: weights[key] for key in small.state_dict()})
+        return self.fuse(small.eval(), batch).tokens
+
 
 class TestSingleStageEGMF(TestEGMF):
     settings: ClassVar = {"size": 16, "gate": "single_stage", "experts": ("local", "global")}

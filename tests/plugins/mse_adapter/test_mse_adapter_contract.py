@@ -22,6 +22,7 @@ class TestDeepLSTM(TestLSTM):
 class TestTGM(FuserContract):
     target = "msakit.plugins.mse_adapter.fuser:TextGuidedMixer"
     config = f"{CONFIG}:TGMConfig"
+    silent_when_absent = ("normalise_modality.{name}",)
 
 
 class TestNormalisedTGM(TestTGM):

@@ -97,7 +97,7 @@ def to_markdown(comparison: Comparison) -> str:
         text = show_estimate(metric, row.estimates.get(metric.name))
         return f"**{text}**" if is_best(metric, row, comparison.rows) else text
 
-    blocks = [_markdown_table(*_main_table(comparison, cell))]
+    blocks = [_markdown_table(*main_table(comparison, cell))]
     blocks += [_markdown_table(*tested_table(comparison, metric)) for metric in comparison.tested]
     blocks.append("\n".join(notes(comparison)))
     return "\n\n".join(blocks) + "\n"
@@ -111,7 +111,7 @@ def to_latex(comparison: Comparison) -> str:
         return rf"\textbf{{{text}}}" if is_best(metric, row, comparison.rows) else text
 
     lines = [f"% {line}" for line in notes(comparison)]
-    header, rows = _main_table(comparison, cell)
+    header, rows = main_table(comparison, cell)
     lines += _latex_table(header, [[row[0].translate(_LATEX), *row[1:]] for row in rows])
     for metric in comparison.tested:
         header, rows = tested_table(comparison, metric)
@@ -164,9 +164,10 @@ FORMATS: Mapping[str, Callable[[Comparison], str]] = {
 }
 
 
-def _main_table(
+def main_table(
     comparison: Comparison, cell: Callable[[Metric, Row], str]
 ) -> tuple[list[str], list[list[str]]]:
+    """Header and lines: every row with its shown metrics, as `cell` writes them, and how many seeds."""
     header = ["", *(metric.title for metric in comparison.metrics), "seeds"]
     rows = [
         [row.name, *(cell(metric, row) for metric in comparison.metrics), str(len(row.seeds) or "-")]

@@ -36,6 +36,11 @@ class ResolvedPipeline:
     backbone_spec: BackboneSpec
 
     @property
+    def choices(self) -> list[Choice]:
+        """Every component, encoders first."""
+        return [*self.encoders.values(), self.fuser, self.injector, self.backbone]
+
+    @property
     def backbone_is_frozen(self) -> bool:
         """Whether training leaves the backbone as it is, so that several runs may share one in memory.
 

@@ -200,6 +200,11 @@ class Registry:
             if (other.kind, other.full_name) == (spec.kind, spec.full_name)
         ]
 
+    def distribution(self, spec: ComponentSpec) -> str | None:
+        """The package (name and version) whose plugin offers a component; None for a registry file's."""
+        reports = (report for report in self.manager.reports if spec in report.offers.components)
+        return next((report.distribution for report in reports), None)
+
     # Importing
 
     def load_config_class(self, spec: ComponentSpec) -> Any:

@@ -37,7 +37,7 @@ HEAD_SAMPLES = 128
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What to train, on what, and where to put it."""
+    """A pipeline to train, the store to train it on, and the run directory."""
 
     resolved: ResolvedPipeline
     store: Path
@@ -98,7 +98,7 @@ def _tell_plugins(run: Run, registry: Registry) -> None:
 
 
 def _facts(progress: Progress, trained: TrainedRun, registry: Registry) -> dict[str, Any]:
-    """What training knows of the run's record."""
+    """The part of the run's record that training knows."""
     speed = progress.samples / progress.seconds if progress.samples else None
     return {
         "timing": Timing(train_s=progress.seconds, samples_per_s=speed),

@@ -166,7 +166,7 @@ def _refuse_impossible(resolved: ResolvedPipeline, registry: Registry, source: s
 
 
 def _own_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Finding]:
-    """What can be known to be impossible without building anything."""
+    """Impossible combinations that can be detected without building anything."""
     yield from _weighting_findings(resolved)
     fuser = resolved.fuser.spec
     for form in ("summary", "sequence"):

@@ -155,7 +155,7 @@ class Registry:
     def _winners(
         self, what: str, name: str, found: list[tuple[int, Catalogue, T]], known: Iterable[str]
     ) -> list[T]:
-        """What the winning layer has of that name; two plugins that have it are an error."""
+        """The entry of that name in the winning layer; two plugins that both define it are an error."""
         if not found:
             raise self._unknown(what, name, known)
         top = max(precedence for precedence, *_ in found)

@@ -21,7 +21,7 @@ def report(
         Path | None, typer.Option("--output", "-o", help="The file to write. [default: report.html in it]")
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Whose predictions are drawn. [default: test where it was evaluated]")
+        str | None, typer.Option(help="Split to show. [default: test if it was evaluated]")
     ] = None,
     media: Annotated[
         Path | None,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from msakit.core.spreadsheet import disarm
 from msakit.metrics import Metric
 from msakit.metrics.estimate import Estimate
 from msakit.reports.comparison import Comparison, Row
@@ -133,7 +134,7 @@ def to_csv(comparison: Comparison) -> str:
             ends = row.intervals.get(name, (None, None))
             cells = [estimate.mean, estimate.sd, len(row.seeds) or None, *ends, *map(found.get, tested_keys)]
             shown = ["" if cell is None else cell for cell in cells]
-            writer.writerow([row.kind, row.name, name, *shown, row.source, row.confidence])
+            writer.writerow([row.kind, disarm(row.name), name, *shown, row.source, row.confidence])
     return file.getvalue()
 
 

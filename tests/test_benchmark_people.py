@@ -67,10 +67,10 @@ def test_no_speaker_is_in_two_splits_of_a_fold(people, tmp_path):
     assert sorted(tested) == [name for name, _ in speakers]
 
 
-def write_run(folder, values, *, seed="1"):
+def write_run(folder, values, *, seed="1", system="system"):
     ids = tuple(f"video{index // 4}$_${index}" for index in range(len(values)))
     labels = np.linspace(-3, 3, len(values))
-    target = folder / "mosi" / "system" / f"seed-{seed}"
+    target = folder / "mosi" / system / f"seed-{seed}"
     target.mkdir(parents=True)
     file = target / "predictions.test.csv"
     file.write_text(to_csv(Predictions(ids, labels, labels + values)), encoding="utf-8")
@@ -82,15 +82,29 @@ def test_the_record_has_every_runs_metrics_and_notices_a_changed_prediction(peop
     corpus = corpora.CORPORA["mosi"]
     file = write_run(tmp_path, np.full(24, 0.5))
     write_run(tmp_path, np.full(24, 1.0), seed="2")
+    write_run(tmp_path, -np.linspace(-3, 3, 24), system="constant")
     found = results.record(corpus, results.find_measured(corpus, tmp_path), ())
     assert [run["metrics"]["mae"] for run in found["system"]["runs"]] == pytest.approx([0.5, 1.0])
     assert found["system"]["intervals"]["mae"] == pytest.approx([0.75, 0.75])  # the same error everywhere
     assert "| system | 0.750 ± 0.354 |" in results.markdown(corpus, found)
+    assert "difference" not in found["system"]["intervals"]  # there is no tfidf-ridge to differ from
+    assert found["constant"]["runs"][0]["metrics"]["corr"] is None
     again = results.record(corpus, results.find_measured(corpus, tmp_path), ())
     assert results.differing(found, again) == []
     file.write_text(file.read_text(encoding="utf-8").replace("-2.5", "-2.4", 1), encoding="utf-8")
     changed = results.record(corpus, results.find_measured(corpus, tmp_path), ())
     assert results.differing(found, changed) == ["system: other predictions or metrics"]
+
+
+def test_the_distance_from_the_reference_is_paired(people, tmp_path):
+    corpora, results = people
+    corpus = corpora.CORPORA["mosi"]
+    errors = np.arange(24) / 10
+    write_run(tmp_path, errors, system="tfidf-ridge", seed="classical")
+    write_run(tmp_path, errors + 0.25)
+    found = results.record(corpus, results.find_measured(corpus, tmp_path), ())
+    assert found["system"]["intervals"]["difference"] == pytest.approx([0.25, 0.25])  # in every resample
+    assert "difference" not in found["tfidf-ridge"]["intervals"]
 
 
 def test_a_system_counts_once_all_its_folds_are_there(people, tmp_path):

@@ -26,6 +26,7 @@ class Corpus:
         name: Its name, the folder of its data, and the study file `<name>.yaml` beside this module.
         datasets: Its datasets in the store, one a fold.
         metrics: What the table shows.
+        reference: The classical system that the others are compared with.
         cluster: Sample id to what a bootstrap draws as a whole.
         modalities: Features that classical systems get beside the text.
         prepare: Fills the store from the data folder; `limit` is the number of training dialogues (MELD).
@@ -34,6 +35,7 @@ class Corpus:
     name: str
     datasets: tuple[str, ...]
     metrics: tuple[str, ...]
+    reference: str
     cluster: Callable[[str], str]
     modalities: tuple[str, ...]
     prepare: Callable[[Path, Path, int | None], None]
@@ -111,15 +113,25 @@ CORPORA = {
             "emodb",
             tuple(f"f{fold}" for fold in range(1, NUM_FOLDS + 1)),
             _EMOTION,
+            "svm-whisper",
             lambda sample: sample[:5],  # speaker and sentence
             ("audio",),
             prepare_emodb,
         ),
-        Corpus("meld", ("meld",), _EMOTION, lambda sample: sample.rpartition("-")[0], (), prepare_meld),
+        Corpus(
+            "meld",
+            ("meld",),
+            _EMOTION,
+            "tfidf-logistic",
+            lambda sample: sample.rpartition("-")[0],
+            (),
+            prepare_meld,
+        ),
         Corpus(
             "mosi",
             ("mosi",),
             ("mae", "corr", "acc2_non0"),
+            "tfidf-ridge",
             lambda sample: sample.partition("$_$")[0],
             ("audio", "vision"),
             prepare_mosi,

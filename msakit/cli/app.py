@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -67,5 +68,6 @@ def main_options(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; SIGTERM interrupts it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(prog_name="msakit")

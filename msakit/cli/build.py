@@ -96,9 +96,9 @@ def show_pipeline(resolved: ResolvedPipeline, sizes: Sizes, *, as_json: bool) ->
 
 
 def _write(output: Path, resolved: ResolvedPipeline, *, force: bool) -> None:
+    from msakit.core.atomic import write_atomically
     from msakit.core.errors import InputError
     from msakit.core.files import dump_yaml
-    from msakit.runs.folder import write_atomically
 
     if output.exists() and not force:
         raise InputError(f"{output} exists.", hint="Choose another name, or overwrite it with --force.")

@@ -16,7 +16,7 @@ from msakit.cli.train import observers_for
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from msakit.training.trainer import Observer
+    from msakit.training.observer import Observer
     from msakit.workflows.study import Cell, Study
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

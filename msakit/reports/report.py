@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from msakit.core.atomic import write_atomically
 from msakit.core.errors import InputError, MissingExtraError
 from msakit.core.files import dump_yaml
 from msakit.metrics import Metric, confusion_matrix, family_metrics, validation_metric
 from msakit.reports import figures
 from msakit.reports.figures import Figure
 from msakit.runs.diagnostic_maps import read_maps
-from msakit.runs.folder import write_atomically
 from msakit.runs.predictions import Predictions
 from msakit.runs.results import RunResult, read_run
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.core.registry.registry import Registry
     from msakit.runs.record import Metrics, RunRecord
-    from msakit.training.trainer import Observer
+    from msakit.training.observer import Observer
 
 Overrides = dict[str, Any]
 
@@ -130,10 +130,7 @@ class Study:
             settings = str(cell.resolved.backbone.as_yaml() | {"name": cell.resolved.backbone_spec.name})
             if settings != key or not cell.resolved.backbone_is_frozen:
                 backbone, key = None, settings
-            started = (cell.folder / "pipeline.yaml").exists()
-            plan = TrainingPlan(
-                cell.resolved, self.store, cell.folder, resume=started, evaluate_on=tuple(self.config.splits)
-            )
+            plan = TrainingPlan(cell.resolved, self.store, cell.folder, evaluate_on=tuple(self.config.splits))
             trained = train_run(plan, registry, observers=observers(cell), backbone=backbone)
             backbone = trained.pipeline.backbone
 

@@ -101,7 +101,16 @@ class TrainingConfig(_Strict):
     """Optimisation. The schedule is a cosine with linear warm-up, at zero from its horizon on."""
 
     epochs: int = Field(20, gt=0, description="at most; early stopping may end sooner")
-    batch_size: int = Field(16, gt=0)
+    batch_size: int = Field(16, gt=0, description="samples computed at once, on each process")
+    gradient_accumulation: int = Field(
+        1, gt=0, description="batches whose gradients make one optimiser step; as one batch of them all"
+    )
+    max_batch_tokens: int | None = Field(
+        None,
+        gt=0,
+        description="a batch with more prompt tokens, padding included, is computed in parts; the step is "
+        "the same",
+    )
     evaluation_batch_size: int = Field(32, gt=0)
     learning_rate: float = Field(5e-4, gt=0)
     lora_learning_rate: float | None = Field(
@@ -113,7 +122,11 @@ class TrainingConfig(_Strict):
     warmup_share: float = Field(0.1, ge=0, le=1, description="share of the horizon spent warming up")
     gradient_clip: float | None = Field(1.0, gt=0)
     patience: int = Field(8, gt=0, description="epochs without a better validation metric before stopping")
-    max_minutes: float | None = Field(None, gt=0, description="stop in good order after so long")
+    max_minutes: float | None = Field(
+        None, gt=0, description="end training after the epoch in which so much time is over"
+    )
+    checkpoint_minutes: float = Field(10.0, gt=0, description="save at least so often, within an epoch too")
+    checkpoint_steps: int | None = Field(None, gt=0, description="save after every so many steps as well")
     seed: int = Field(1111, ge=0, lt=2**32)
 
 

@@ -11,6 +11,7 @@ from msakit.core.errors import InputError
 
 from .layout import SLOT, mask_after_prefix, mask_over_tree, pad_rows, valid_mask
 from .prefix import Prefix
+from .recompute import FixedPrefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ class Decoder:
             embeds,
             mask=mask_after_prefix(prefix.lengths, prefix.width, width),
             positions=prefix.lengths[:, None] + torch.arange(width, device=self.device),
-            cache=prefix.to_cache() if cache is None else cache,
+            cache=FixedPrefix(prefix.layers()) if cache is None else cache,
         )
 
     def run_tree(self, context: Tensor, cache: DynamicCache, trie: AnswerTrie) -> Tensor:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from msakit.runs.record import RunRecord
 
 
+class RunFinishedError(InputError):
+    """The folder holds a run that was trained to its end."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The files of one run.
@@ -62,7 +66,7 @@ class Run:
             write_atomically(run.pipeline_file, lambda path: path.write_text(text, encoding="utf-8"))
         elif run.is_finished and not resume:
             hint = "Give another folder with --output, or evaluate it again with --resume."
-            raise InputError(f"{folder} already holds a run.", hint=hint)
+            raise RunFinishedError(f"{folder} already holds a run.", hint=hint)
         elif run.pipeline_file.read_text(encoding="utf-8") != text:
             raise InputError(
                 f"{folder} already holds a run of another pipeline than this one.",

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help install demo table table-papers test test-all lint docs crash fuzz bench clean
+.PHONY: help install demo table table-papers test test-all lint docs audit crash attack fuzz bench clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,8 +41,14 @@ lint: install  ## Check style, types and the direction of dependencies.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+audit: install  ## Look the pinned packages up in the database of known vulnerabilities.
+	$(BIN)/python .ci/audit.py
+
 crash: install  ## Kill writers of the feature store at random, 500 times and more, and check what is left.
 	$(BIN)/python benchmarks/store_crash.py
+
+attack: install  ## Attack msakit: kills, faults, starvation, damaged and hostile files, bad command lines; prints a table.
+	$(BIN)/python -m benchmarks.attack
 
 fuzz: install  ## Fuzz the store's journal scanner and the importers for a bounded time.
 	FUZZ_EXAMPLES=3000 $(BIN)/python -m pytest tests/fuzz

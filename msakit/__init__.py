@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from msakit.api import BuiltPipeline, Run, build, load, open_store, train
     from msakit.core.errors import MsakitError
     from msakit.core.hooks import hookimpl
+    from msakit.core.interfaces import Diagnostic, FeatureArray, MediaClip
     from msakit.core.pipeline.config import PipelineConfig
     from msakit.core.registry.registry import load_registry
     from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding, Kind, Source
+    from msakit.core.tensors import Encoded, Fused, Sequence
+    from msakit.extraction.media import decode_audio, decode_frames
     from msakit.feature_store import FeatureStore
 
 __version__ = "0.1.0"
@@ -24,15 +27,23 @@ __all__ = [
     "BuiltPipeline",
     "ComponentSpec",
     "DatasetSpec",
+    "Diagnostic",
+    "Encoded",
+    "FeatureArray",
     "FeatureStore",
     "Finding",
+    "Fused",
     "Kind",
+    "MediaClip",
     "MsakitError",
     "PipelineConfig",
     "Run",
+    "Sequence",
     "Source",
     "__version__",
     "build",
+    "decode_audio",
+    "decode_frames",
     "hookimpl",
     "load",
     "load_registry",
@@ -45,14 +56,22 @@ _HOMES = {
     "BuiltPipeline": "msakit.api",
     "ComponentSpec": "msakit.core.registry.specs",
     "DatasetSpec": "msakit.core.registry.specs",
+    "Diagnostic": "msakit.core.interfaces",
+    "Encoded": "msakit.core.tensors",
+    "FeatureArray": "msakit.core.interfaces",
     "FeatureStore": "msakit.feature_store",
     "Finding": "msakit.core.registry.specs",
+    "Fused": "msakit.core.tensors",
     "Kind": "msakit.core.registry.specs",
+    "MediaClip": "msakit.core.interfaces",
     "MsakitError": "msakit.core.errors",
     "PipelineConfig": "msakit.core.pipeline.config",
     "Run": "msakit.api",
+    "Sequence": "msakit.core.tensors",
     "Source": "msakit.core.registry.specs",
     "build": "msakit.api",
+    "decode_audio": "msakit.extraction.media",
+    "decode_frames": "msakit.extraction.media",
     "hookimpl": "msakit.core.hooks",
     "load": "msakit.api",
     "load_registry": "msakit.core.registry.registry",

@@ -103,3 +103,11 @@ def tiny_pipeline(**changes):
 def resolved(registry):
     """A tiny pipeline, resolved."""
     return resolve(parse_pipeline(tiny_pipeline(), "test"), registry)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_fast_bfloat16():
+    """`dtype: auto` is float32 in every test, whatever the processor can do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("msakit.plugins.backbones.devices.computes_bfloat16", lambda device: False)
+        yield

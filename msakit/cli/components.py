@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from types import NoneType, UnionType
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from msakit.core.registry.registry import Registry
     from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, RecipeSpec
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 app = typer.Typer(
     add_completion=False,
@@ -99,8 +102,19 @@ def _descriptions(registry: Registry, name: str) -> list[dict[str, Any]]:
         "recipe": registry.recipes(),
     }
     for kind, specs in described.items():
-        found += [{"kind": kind, **_fields(spec)} for spec in specs if spec.name == name]
+        found += [{"kind": kind, **_fields(spec), **_pin(spec)} for spec in specs if spec.name == name]
     return found
+
+
+def _pin(spec: BackboneSpec | DatasetSpec | RecipeSpec) -> dict[str, str]:
+    """Whether a backbone's weights will be the same tomorrow."""
+    weights = getattr(spec, "weights", {})
+    if "repository" not in weights:
+        return {}
+    revision = str(weights.get("revision", "main"))
+    if _COMMIT.fullmatch(revision):
+        return {"pinned": f"to commit {revision}"}
+    return {"pinned": f"no: the branch '{revision}' may change; set backbone.revision to a commit"}
 
 
 def _fields(spec: BackboneSpec | DatasetSpec | RecipeSpec) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table, print_text, say
 from msakit.cli.settings import AsJson
+from msakit.core.registry.specs import Kind
 
 if TYPE_CHECKING:
     from msakit.core.registry.plugins import PluginReport
@@ -71,16 +72,17 @@ def check() -> None:
     say(f"{len(registry.manager.reports)} plugins and {len(registry.components())} components are in order.")
 
 
-@app.command("new", epilog="Example: msakit plugins new my_fuser")
+@app.command("new", epilog="Example: msakit plugins new my_encoder --kind encoder")
 def new(
-    name: Annotated[str, typer.Argument(help="Package name, such as my_fuser.")],
+    name: Annotated[str, typer.Argument(help="Name of the component and its package, such as my_fuser.")],
     *,
+    kind: Annotated[Kind, typer.Option(help="What it is.")] = Kind.FUSER,
     folder: Annotated[Path, typer.Option(help="Where to put the package's folder.")] = Path(),
 ) -> None:
-    """Start a plugin package: a fuser, its settings, its registration and its contract test."""
+    """Start a plugin package: a working component, its settings, its tests, a pipeline that uses it."""
     from msakit.core.registry.scaffold import write_plugin
 
-    made = write_plugin(name, folder)
+    made = write_plugin(name, folder, kind)
     for path in made:
         print_text(str(path))
-    say(f"Try it: pip install -e {made[0].parent} && msakit components show {name}")
+    say(f"Try it: cd {made[0].parent} && pip install -e '.[test]' && python -m pytest")

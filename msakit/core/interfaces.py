@@ -233,6 +233,11 @@ class Backbone(Protocol):
         ...
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights and activations."""
+        ...
+
+    @property
     def end_id(self) -> int | None:
         """The token that ends an answer where one answer begins another."""
         ...
@@ -268,8 +273,15 @@ class Backbone(Protocol):
         """
         ...
 
-    def answer_loss(self, prompt: Prompt, answers: Seq[Seq[int]]) -> Tensor:
-        """Mean cross-entropy of the answers' tokens, logits computed at answer positions only."""
+    def answer_losses(self, prompt: Prompt, answers: Seq[Seq[int]]) -> Tensor:
+        """Cross-entropy of each of the answers' tokens [N], one answer's after the other's, float32."""
+        ...
+
+    def last_states(self, prompt: Prompt) -> Tensor:
+        """Last-layer state [B, H] after each prompt's last token, float32, for a head that answers.
+
+        The gradient reaches the pseudo tokens and what is trained of the backbone.
+        """
         ...
 
     def answer_scores(self, prompt: Prompt, trie: AnswerTrie) -> Tensor:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from msakit.core.errors import MsakitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from torch import Tensor
 
 Result = TypeVar("Result")
 
@@ -87,3 +89,12 @@ def on_main(function: Callable[[], Result]) -> Result:
     if error is not None:
         raise error
     return cast("Result", result)
+
+
+def share(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors with those of the process that writes."""
+    if count() > 1:
+        import torch.distributed as group
+
+        for tensor in tensors:
+            group.broadcast(tensor, src=0)

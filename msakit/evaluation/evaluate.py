@@ -90,7 +90,7 @@ def _batches(
     return [
         part
         for batch in batches
-        for part in parts_within(batch, pipeline.num_prompt_tokens(samples.without_features(batch)), limits)
+        for part in parts_within(batch, pipeline.num_prompt_tokens(samples.words(batch)), limits)
     ]
 
 

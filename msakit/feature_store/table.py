@@ -132,10 +132,12 @@ class SampleTable:
         """
         items = list(samples)
         columns: dict[str, Any] = {name: tuple(getattr(s, name) for s in items) for name in TEXT_COLUMNS}
-        columns |= {name: np.array([getattr(s, name) for s in items], np.float64) for name in FLOAT_COLUMNS}
+        columns |= {
+            name: _numbers(name, [getattr(s, name) for s in items], np.float64) for name in FLOAT_COLUMNS
+        }
         return cls(
             **columns,
-            utterance=np.array([s.utterance for s in items], np.int64),
+            utterance=_numbers("utterance", [s.utterance for s in items], np.int64),
             extra=_extra_columns(items),
             features=_feature_columns(items, dict(feature_sets or {})),
             attributes=dict(attributes or {}),
@@ -236,8 +238,18 @@ def _column(name: str, values: Sequence[str | float | int]) -> Column:
     if any(isinstance(value, str) for value in values):
         raise StoreError(f"extra column {name!r} mixes strings and numbers", "Make it one or the other.")
     if all(isinstance(value, int | np.integer) for value in values):
-        return np.array(values, np.int64)
-    return np.array(values, np.float64)
+        return _numbers(name, values, np.int64)
+    return _numbers(name, values, np.float64)
+
+
+def _numbers(name: str, values: Sequence[Any], dtype: type[np.int64 | np.float64]) -> npt.NDArray[Any]:
+    try:
+        return np.array(values, dtype)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"column {name!r} holds what is no {dtype.__name__}: {error}",
+            "Correct the value, or make it text.",
+        ) from error
 
 
 def _feature_columns(items: Sequence[Sample], feature_sets: Mapping[str, str]) -> dict[str, FeatureColumn]:

@@ -16,12 +16,19 @@ from msakit.runs.git_state import git_state
 PACKAGES = ("msakit", "torch", "transformers", "peft", "accelerate", "numpy", "h5py")
 
 
-def collect(*, seed: int, data: dict[str, Any], command: list[str] | None = None) -> dict[str, Any]:
+def collect(
+    *,
+    seed: int,
+    data: dict[str, Any],
+    backbone: dict[str, str] | None = None,
+    command: list[str] | None = None,
+) -> dict[str, Any]:
     """Everything that could explain a different number.
 
     Args:
         seed: The run's seed.
         data: What identifies the samples (store, dataset, table version, feature sets).
+        backbone: Where and in which dtype the backbone ran.
         command: The command line; the current one by default.
     """
     return {
@@ -29,6 +36,7 @@ def collect(*, seed: int, data: dict[str, Any], command: list[str] | None = None
         "command": command or sys.argv,
         "seed": seed,
         "data": data,
+        "backbone": backbone or {},
         "versions": package_versions(),
         "hardware": hardware(),
         "git": git_state(Path.cwd()),

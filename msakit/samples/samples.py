@@ -232,10 +232,10 @@ class Samples:
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """The samples of these rows."""
         modalities = {name: self._features_of(name, rows) for name in self._readers}
-        return replace(self.without_features(rows), modalities=modalities)
+        return replace(self.words(rows), modalities=modalities)
 
-    def without_features(self, rows: NDArray[np.int64] | None = None) -> Batch:
-        """The samples of these rows (all by default), with nothing read from the disk."""
+    def words(self, rows: NDArray[np.int64] | None = None) -> Batch:
+        """The samples of these rows (all by default) without their features."""
         rows = np.arange(len(self.table)) if rows is None else rows
         indices = rows.tolist()
         return Batch(
@@ -306,8 +306,7 @@ class Samples:
         """
         moments = {name: FrameMoments(reader.width) for name, reader in self._readers.items()}
         rows = self.rows(split)
-        parts = [rows[start : start + SCAN_BATCH] for start in range(0, len(rows), SCAN_BATCH)]
-        for part in self.prefetched(parts):
+        for part in self.prefetched(in_parts(rows)):
             for name in self._readers:
                 moments[name].add(self._features_of(name, part))
         if split == "train":
@@ -324,3 +323,8 @@ class Samples:
         if not self._moments[name].count:
             raise DataError(f"No training sample of '{self.dataset.name}' has {name} features.")
         return self._moments[name].statistics()
+
+
+def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows in parts of `SCAN_BATCH`, for work that needs no particular batches."""
+    return [rows[start : start + SCAN_BATCH] for start in range(0, len(rows), SCAN_BATCH)]

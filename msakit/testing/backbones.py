@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -99,7 +100,7 @@ class BackboneContract(ABC):
         self.assert_same("read, prepared", backbone.read(rows), expected)
 
     def test_scores_are_log_probabilities_of_the_answers(self) -> None:
-        """[B, A], float32: the sum over each answer's tokens of what the loss is the mean of."""
+        """[B, A], float32: the sum over each answer's tokens of what the losses are."""
         backbone = self.backbone()
         trie = self.trie(backbone)
         for layout, row in itertools.product(("paper", "late"), range(len(self.texts))):
@@ -107,7 +108,7 @@ class BackboneContract(ABC):
             scores = backbone.answer_scores(prompt, trie)
             assert scores.shape == (1, len(trie))
             assert scores.dtype == torch.float32
-            losses = [backbone.answer_loss(prompt, [answer]).item() * len(answer) for answer in trie.answers]
+            losses = [backbone.answer_losses(prompt, [answer]).sum().item() for answer in trie.answers]
             self.assert_same("answer_scores", -scores[0], torch.tensor(losses))
 
     def test_scores_do_not_depend_on_the_batch(self) -> None:
@@ -124,25 +125,46 @@ class BackboneContract(ABC):
             backbone.prepare(prompt.before)
             self.assert_same(layout, backbone.answer_scores(prompt, trie), torch.cat(alone))
 
-    def test_the_loss_weighs_every_token_of_the_batch_the_same(self) -> None:
-        """The mean over all answer tokens; its gradient is finite and reaches every pseudo token."""
+    def test_losses_are_those_of_each_answer_token(self) -> None:
+        """[N], whatever the other samples are; the gradient is finite and reaches every pseudo token."""
         backbone = self.backbone()
         answers = [self.trie(backbone).answers[index] for index in (0, 2, 3)]
         for layout in ("paper", "late"):
             prompt = self.prompt(backbone, layout)
             assert prompt.pseudo is not None
             pseudo = prompt.pseudo.requires_grad_()
-            loss = backbone.answer_loss(prompt, answers)
-            torch.autograd.backward(loss)
-            assert pseudo.grad is not None
-            assert pseudo.grad.isfinite().all()
-            assert (pseudo.grad.abs().amax(dim=-1) > 0).all()
+            losses = backbone.answer_losses(prompt, answers)
+            assert losses.shape == (sum(map(len, answers)),)
+            self._assert_gradient(losses.mean(), pseudo)
             alone = [
-                backbone.answer_loss(self.prompt(backbone, layout, [row]), [answer]).item() * len(answer)
+                backbone.answer_losses(self.prompt(backbone, layout, [row]), [answer])
                 for row, answer in enumerate(answers)
             ]
-            expected = torch.tensor(sum(alone) / sum(map(len, answers)))
-            self.assert_same(layout, loss.detach(), expected)
+            self.assert_same(layout, losses.detach(), torch.cat(alone).detach())
+
+    def test_last_states_are_each_prompts_own(self) -> None:
+        """[B, H] float32; without pseudo tokens what `read` gives; the gradient reaches every one of them."""
+        backbone = self.backbone()
+        for layout in ("paper", "late"):
+            prompt = self.prompt(backbone, layout)
+            assert prompt.pseudo is not None
+            pseudo = prompt.pseudo.requires_grad_()
+            states = backbone.last_states(prompt)
+            assert states.shape == (len(self.texts), backbone.hidden_size)
+            assert states.dtype == torch.float32
+            self._assert_gradient(states.square().mean(), pseudo)
+            rows = range(len(self.texts))
+            alone = [backbone.last_states(self.prompt(backbone, layout, [row])) for row in rows]
+            self.assert_same(layout, states.detach(), torch.cat(alone).detach())
+            plain = replace(prompt, pseudo=None)
+            both = [[*first, *last] for first, last in zip(prompt.before, prompt.after, strict=True)]
+            self.assert_same(layout, backbone.last_states(plain).detach(), backbone.read(both))
+
+    def _assert_gradient(self, loss: Tensor, pseudo: Tensor) -> None:
+        torch.autograd.backward(loss)
+        assert pseudo.grad is not None
+        assert pseudo.grad.isfinite().all()
+        assert (pseudo.grad.abs().amax(dim=-1) > 0).all()
 
     def test_generation_is_greedy_and_bounded(self) -> None:
         """New tokens only, the same at every call and in every batch; the first is the likeliest."""

@@ -54,10 +54,11 @@ class StepPlan:
         limits = BatchLimits(self.settings.batch_size, self.settings.max_batch_tokens)
         num_tokens = np.zeros(len(rows), np.int64)
         if limits.tokens is not None:
-            num_tokens = self.pipeline.num_prompt_tokens(self.samples.without_features(rows))
+            num_tokens = self.pipeline.num_prompt_tokens(self.samples.words(rows))
         divided = parts_within(rows, num_tokens, limits)
         weights = [self.pipeline.loss_weight(self.samples.labels(part).tolist()) for part in divided]
-        parts = [Part(part, weight / sum(weights)) for part, weight in zip(divided, weights, strict=True)]
+        total = sum(weights) or 1.0
+        parts = [Part(part, weight / total) for part, weight in zip(divided, weights, strict=True)]
         missing = -len(parts) % processes.count()
         parts += [Part(parts[0].rows, 0.0)] * missing
         return parts[processes.rank() :: processes.count()]

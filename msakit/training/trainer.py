@@ -21,10 +21,12 @@ from msakit.evaluation.evaluate import evaluate, score
 from msakit.runs.checkpoint import commit, load_state
 from msakit.samples.order import BatchLimits, shuffled_batches
 from msakit.training.interruption import StopRequest
+from msakit.training.modality_dropout import drop_modalities
 from msakit.training.parts import StepPlan
 from msakit.training.progress import Progress
 from msakit.training.randomness import random_state, restore_random_state
 from msakit.training.schedule import cosine_with_warmup
+from msakit.training.warm_start import WarmStart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,6 +129,8 @@ class Trainer:
             observer.on_start(num_steps=num_steps, first_step=self.progress.step)
         try:
             with StopRequest() as self._stop:
+                if self.progress.step == 0:
+                    self._warm_start()
                 while not self._finished():
                     self._train_epoch()
                     is_best = self._validate()
@@ -145,6 +149,16 @@ class Trainer:
         elif settings.max_minutes is not None and progress.seconds >= 60 * settings.max_minutes:
             progress.stopped = f"time limit of {settings.max_minutes:g} minutes"
         return bool(progress.stopped)
+
+    def _warm_start(self) -> None:
+        if not self.settings.warm_start_epochs or not any(True for _ in self.pipeline.adapter.parameters()):
+            return
+        started = time.perf_counter()
+        for record in WarmStart(self.pipeline, self.samples, self.settings).run():
+            if processes.is_main():
+                self.run.append_history(record)
+        processes.share(self.pipeline.adapter.state_dict().values())  # dropout made them differ
+        self.progress.seconds += time.perf_counter() - started
 
     def _train_epoch(self) -> None:
         self._model.train()
@@ -183,7 +197,7 @@ class Trainer:
     def _accumulate(self, rows: NDArray[np.int64], weight: float) -> float:
         """Add the gradient of some rows, which count for `weight` of the step's loss."""
         batch = self.samples.batch(rows).to(self._accelerator.device)
-        loss = self._model(batch)
+        loss = self._model(drop_modalities(batch, self.settings.modality_dropout))
         value = float(loss.detach())
         if not math.isfinite(value):
             names = ", ".join(batch.ids)

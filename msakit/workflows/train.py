@@ -8,19 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from accelerate.utils import set_seed
 
 from msakit.core import processes
 from msakit.core.errors import InputError
 from msakit.core.pipeline.builder import answer_set, build_pipeline, measure_backbone
+from msakit.core.pipeline.loss import LossWeighting, balanced_weights, named_weights
 from msakit.metrics import validation_metric
 from msakit.runs import provenance
 from msakit.runs.checkpoint import commit
 from msakit.runs.folder import Run
 from msakit.runs.lock import locked
 from msakit.runs.record import Outcome, Parameters, Timing
-from msakit.samples.samples import Samples
+from msakit.samples.samples import Samples, in_parts
 from msakit.training.progress import Progress
 from msakit.training.trainer import Trainer
 from msakit.workflows.evaluate import evaluate_run
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.core.registry.registry import Registry
     from msakit.training.observer import Observer
+
+HEAD_SAMPLES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,11 @@ def train_run(
         set_seed(resolved.config.training.seed)
         pipeline = build_pipeline(resolved, registry, widths=samples.widths, backbone=backbone)
         _fit_scalers(pipeline, samples, resolved)
-        pipeline.prepare(samples.without_features(), partial(_tell, observers))
+        pipeline.weighting = _weighting(samples, resolved)
+        pipeline.prepare(samples.words(), partial(_tell, observers))
+        pipeline.fit_text_scaling(map(samples.words, in_parts(samples.rows("train"))))
+        _fit_head(pipeline, samples)
+        processes.on_main(lambda: run.write_json("provenance.json", _provenance(plan, samples, pipeline)))
         progress = _train(plan, pipeline, samples, run, observers)
         run.load_adapter(pipeline)
         trained = TrainedRun(run, resolved, pipeline)
@@ -116,8 +124,6 @@ def _open_run(plan: TrainingPlan, samples: Samples) -> Run:
             hint="Continue it with the data it began with, or start a new run with --output.",
         )
     run.write_json("features.json", samples.feature_descriptions)
-    seed = plan.resolved.config.training.seed
-    run.write_json("provenance.json", provenance.collect(seed=seed, data=data))
     return run
 
 
@@ -170,7 +176,31 @@ def _fit_scalers(pipeline: Pipeline, samples: Samples, resolved: ResolvedPipelin
         pipeline.adapter.fit_scaler(name, mean.to(pipeline.device), deviation.to(pipeline.device))
 
 
+def _fit_head(pipeline: Pipeline, samples: Samples) -> None:
+    """Scale what a head reads by a sample of the training split, spread evenly over it."""
+    rows = samples.rows("train")
+    chosen = rows[:: max(1, len(rows) // HEAD_SAMPLES)]
+    pipeline.fit_head(
+        samples.batch(part).to(pipeline.device) for part in np.array_split(chosen, 16) if len(part)
+    )
+
+
+def _weighting(samples: Samples, resolved: ResolvedPipeline) -> LossWeighting:
+    training, classes = resolved.config.training, resolved.dataset.labels
+    weights = training.class_weights
+    if weights == "balanced":
+        labels = samples.labels(samples.rows("train")).tolist()
+        return LossWeighting(balanced_weights(labels, len(classes)), training.focal_gamma)
+    return LossWeighting(named_weights(weights, classes) if weights else None, training.focal_gamma)
+
+
 def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -> Parameters:
     trainable = sum(p.numel() for p in pipeline.trainable_parameters().values())
     facts = measure_backbone(resolved, registry)
     return Parameters(trainable=trainable, total=facts.num_parameters + trainable)
+
+
+def _provenance(plan: TrainingPlan, samples: Samples, pipeline: Pipeline) -> dict[str, Any]:
+    taken = {"device": str(pipeline.device), "dtype": str(pipeline.backbone.dtype).removeprefix("torch.")}
+    seed = plan.resolved.config.training.seed
+    return provenance.collect(seed=seed, data=identify(plan.store, samples), backbone=taken)

@@ -329,14 +329,9 @@ def test_a_new_plugin_works_as_it_is_written(tmp_path):
     code, stdout, _ = run("plugins", "new", "my_fuser", "--folder", tmp_path)
     assert code == 0
     plugin = next(path for path in stdout.split() if path.endswith("plugin.py"))
-    package = tmp_path / "msakit-my-fuser"
-    sys.path.insert(0, str(package))
-    try:
-        code, stdout, stderr = run(
-            "--plugin", plugin, "build", "--fuser", "my_fuser", "--backbone", "tiny", "--json"
-        )
-    finally:
-        sys.path.remove(str(package))
+    code, stdout, stderr = run(
+        "--plugin", plugin, "build", "--fuser", "my_fuser", "--backbone", "tiny", "--json"
+    )
     assert code == 0, stderr
     fuser = next(part for part in json.loads(stdout)["parts"] if part["part"] == "fuser")
     assert fuser == {

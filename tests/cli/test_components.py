@@ -63,3 +63,9 @@ def test_a_datasets_command_is_one_msakit_takes(name: str) -> None:
     if "import" in access.command:
         assert set(access.files) <= set(words)
         assert words[words.index("--dataset") + 1] == name
+
+
+def test_a_backbone_says_whether_its_weights_are_pinned() -> None:
+    shown = json.loads(show("qwen-1.8b", "--json"))
+    assert shown["pinned"] == "no: the branch 'main' may change; set backbone.revision to a commit"
+    assert "pinned" not in json.loads(show("tiny", "--json"))

@@ -20,12 +20,20 @@ SPLITS = ("train", "valid", "test")
 
 
 @pytest.fixture(scope="module")
-def plan():
+def sentences():
     rng = np.random.default_rng(5)
     ratings = rng.uniform(1, 4, 1600) * rng.choice([-1, 1], 1600)
-    return plans.plan_corpus(
-        [plans.Sentence(k, f"sentence {k}", float(r)) for k, r in enumerate(ratings)], seed=3
-    )
+    return [plans.Sentence(k, f"sentence {k}", float(r)) for k, r in enumerate(ratings)]
+
+
+@pytest.fixture(scope="module")
+def plan(sentences):
+    return plans.plan_first(sentences, seed=3)
+
+
+@pytest.fixture(scope="module")
+def corpus(sentences):
+    return plans.plan_corpus(sentences, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +74,24 @@ def test_the_label_follows_from_rating_and_delivery(plan):
         assert (clip.face_strength > 0) == (clip.marker in ("face", "both"))
 
 
+def test_half_of_the_ironic_sentences_are_meant_by_somebody_else(plan, corpus):
+    assert corpus[: len(plan)] == plan
+    ironic = [clip for clip in plan if clip.delivery == "ironic"]
+    again = corpus[len(plan) :]
+    assert len({clip.clip_id for clip in corpus}) == len(corpus)
+    for first, second in zip(ironic[: len(ironic) // 2], again, strict=True):
+        assert (second.text, second.split, second.rating) == (first.text, first.split, first.rating)
+        assert second.speaker != first.speaker
+        assert second.speaker.startswith(first.split)
+        assert second.label == pytest.approx(-first.label, abs=1e-3)
+        assert (second.delivery, second.voice_strength, second.face_strength) == ("sincere", 0.0, 0.0)
+
+
+def test_a_smaller_corpus_is_cut_before_sentences_are_repeated(sentences):
+    small = plans.plan_corpus(sentences, 3, limit=400)
+    assert len({clip.text for clip in small}) == 400
+
+
 def test_the_seed_decides_the_plan():
     sentences = [plans.Sentence(k, f"sentence {k}", 2.0 if k % 2 else -2.0) for k in range(900)]
     assert plans.plan_corpus(sentences, seed=1) == plans.plan_corpus(sentences, seed=1)
@@ -74,7 +100,7 @@ def test_the_seed_decides_the_plan():
 
 def test_the_shipped_splits_share_neither_sentence_nor_speaker(store):
     table = store.table("demo")
-    assert table.splits() == {"train": 1115, "valid": 204, "test": 241}
+    assert table.splits() == {"train": 1339, "valid": 245, "test": 288}
     for column in (table.text, table.speaker):
         values = [{column[row] for row in table.rows(split)} for split in SPLITS]
         assert len(set.union(*values)) == sum(map(len, values))
@@ -88,7 +114,7 @@ def test_the_shipped_labels_follow_from_the_shipped_construction(store):
     assert np.abs(table.label).max() <= 3
     for split in SPLITS:
         rows = table.rows(split)
-        assert np.mean(sign[rows] < 0) == pytest.approx(0.4, abs=0.03)
+        assert np.mean(sign[rows] < 0) == pytest.approx(1 / 3, abs=0.03)
         assert np.mean(table.label[rows] > 0) == pytest.approx(0.5, abs=0.05)
 
 
@@ -100,7 +126,7 @@ def test_every_shipped_clip_has_finite_features_of_both_modalities(store):
         assert reader.present.all()
         assert reader.lengths.min() >= 10
         assert not reader.count_nonfinite().any()
-    assert (ROOT / "msakit/data/demo.h5").stat().st_size < 12_000_000
+    assert (ROOT / "msakit/data/demo.h5").stat().st_size < 20_000_000
 
 
 def test_the_shipped_features_are_what_the_extractors_give_for_the_clips(store):

@@ -77,6 +77,7 @@ def test_the_loss_falls_and_the_run_explains_itself(registry, store, tmp_path):
         p.numel() for p in trained.pipeline.parameters() if p.requires_grad
     )
     provenance = run.read_json("provenance.json")
+    assert provenance["backbone"] == {"device": "cpu", "dtype": "float32"}
     assert provenance["data"]["splits"] == {"train": 24, "valid": 12, "test": 12}
     assert provenance["versions"]["torch"] == torch.__version__
     header = (run.folder / "predictions.test.csv").read_text().splitlines()[0].split(",")

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from msakit_gated.fuser import GatedFusion
 
-from msakit.core.tensors import Encoded, Sequence
-from msakit.testing.contracts import FuserContract
+from msakit import Encoded, Sequence
+from msakit.testing import FuserContract
 
 
 class TestGatedFusion(FuserContract):

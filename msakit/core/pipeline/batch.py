@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Sequence as Seq
 
+    from torch import Tensor
+
     from msakit.core.pipeline.prompt import Turn
 
 
@@ -47,6 +49,12 @@ class Batch:
             self.modalities[modality].values, torch.zeros_like(self.modalities[modality].lengths)
         )
         return replace(self, modalities={**self.modalities, modality: absent})
+
+    def without_where(self, modality: str, absent: Tensor) -> Batch:
+        """The same samples with a modality absent where the mask [B] is true."""
+        sequence = self.modalities[modality]
+        lengths = sequence.lengths.masked_fill(absent.to(sequence.lengths.device), 0)
+        return replace(self, modalities={**self.modalities, modality: Sequence(sequence.values, lengths)})
 
     def to(self, device: torch.device | str) -> Batch:
         """The same samples with their features on a device."""

@@ -12,6 +12,7 @@ from msakit.core.pipeline.adapter import Adapter
 from msakit.core.pipeline.answers import AnswerSet
 from msakit.core.pipeline.pipeline import Pipeline
 from msakit.core.pipeline.prompt import PromptBuilder, PromptTemplate
+from msakit.core.pipeline.readout import AnswerHead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +74,23 @@ def build_adapter(
             input_tokens=fuser.num_tokens,
             hidden_size=hidden_size,
         )
-        return Adapter(encoders, fuser, injector, widths={name: widths[name] for name in encoders})
+        return Adapter(
+            encoders,
+            fuser,
+            injector,
+            widths={name: widths[name] for name in encoders},
+            text_size=hidden_size if resolved.config.prompt.text_states_scaling == "standard" else None,
+            absent_sizes=sizes if resolved.config.features.absent == "learned" else None,
+            head=_answer_head(resolved, hidden_size),
+        )
+
+
+def _answer_head(resolved: ResolvedPipeline, hidden_size: int) -> AnswerHead | None:
+    answers = resolved.config.answers
+    if answers.readout == "tokens":
+        return None
+    is_regression = resolved.dataset.task == "regression"
+    return AnswerHead(hidden_size, 1 if is_regression else len(resolved.dataset.labels), answers.head_loss)
 
 
 def _check_sizes(key: str, settings: Mapping[str, Any]) -> None:
@@ -141,6 +158,7 @@ def build_pipeline(
         PromptBuilder(prompt_template(resolved), backbone, config.prompt.max_text_tokens),
         answer_set(resolved),
         text_states=config.prompt.text_states,
+        continuation=config.answers.continuation,
         reduction=config.answers.reduction if resolved.dataset.task == "regression" else None,
     )
 

@@ -7,7 +7,7 @@ own configuration class, when names are resolved.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -64,6 +64,11 @@ class PromptConfig(_Strict):
         description="what the fuser sees of the text: word embeddings, as published; the plain backbone's "
         "last hidden states; or its one state where it is about to answer",
     )
+    text_states_scaling: Literal["standard", "none"] = Field(
+        "standard",
+        description="standard: what the fuser sees of the text has zero mean and unit variance per "
+        "dimension, measured on the training split. none: as the backbone gives it, as published",
+    )
     max_text_tokens: int = Field(128, gt=0, description="longer texts are cut on the right, and counted")
     context: int = Field(0, ge=0, description="previous utterances of the same dialogue to include")
     task: str | None = Field(None, description="task prompt, instead of the dataset's")
@@ -72,6 +77,14 @@ class PromptConfig(_Strict):
 class AnswerConfig(_Strict):
     """How answers are written and read."""
 
+    readout: Literal["tokens", "head"] = Field(
+        "tokens",
+        description="tokens: the answer is text, as published. head: one linear layer on the backbone's last "
+        "hidden state gives the score, or a softmax over the classes",
+    )
+    head_loss: Literal["huber", "l1"] = Field(
+        "huber", description="regression by a head: huber is quadratic within a sixth of the label range"
+    )
     decode: Literal["score", "generate"] = Field(
         "score",
         description="score: exact probabilities of all admissible answers. generate: greedy text, "
@@ -81,9 +94,21 @@ class AnswerConfig(_Strict):
         "median", description="regression only: which point of the answer distribution is the prediction"
     )
     style: Literal["index", "name"] = Field("index", description="classification: class index or class name")
+    continuation: Literal["natural", "bare"] = Field(
+        "natural",
+        description="natural: an answer's tokens are those that follow the prompt in running text, with a "
+        "space before them where the language writes one. bare: the answer tokenised alone, as published",
+    )
     sign: Literal["plus", "plain"] | None = Field(
         None, description="regression: +1.2 or 1.2; default: as the papers do with the backbone"
     )
+
+    @model_validator(mode="after")
+    def _a_head_writes_nothing(self) -> AnswerConfig:
+        if self.readout == "head" and self.decode == "generate":
+            msg = "decode: generate needs readout: tokens; a head gives the answer without any text"
+            raise ValueError(msg)
+        return self
 
 
 class FeatureConfig(_Strict):
@@ -92,6 +117,11 @@ class FeatureConfig(_Strict):
     normalise: Literal["standard", "none"] = Field(
         "standard",
         description="standard: zero mean and unit variance per dimension, measured on the training split",
+    )
+    absent: Literal["none", "learned"] = Field(
+        "none",
+        description="a modality a sample lacks. none: it adds nothing, as published. learned: one learned "
+        "vector stands for it, so that 'unknown' differs from silence",
     )
     nonfinite: Literal["error", "zero"] = Field("error", description="what to do about NaN and infinity")
     max_frames: int | None = Field(None, gt=0, description="keep only the first so many frames")
@@ -121,7 +151,27 @@ class TrainingConfig(_Strict):
     horizon_epochs: int | None = Field(None, gt=0, description="where the cosine ends; default: epochs")
     warmup_share: float = Field(0.1, ge=0, le=1, description="share of the horizon spent warming up")
     gradient_clip: float | None = Field(1.0, gt=0)
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None,
+        description="classification: what a class counts in the loss. balanced: every class the same; or "
+        "class names and numbers, 1 for a class left out",
+    )
+    focal_gamma: float = Field(
+        0.0, ge=0, description="classification: focal loss, which counts what is answered well already less"
+    )
     patience: int = Field(8, gt=0, description="epochs without a better validation metric before stopping")
+    warm_start_epochs: int = Field(
+        0,
+        ge=0,
+        description="epochs in which the adapter first learns the labels with a small head of its own, "
+        "without the language model; they cost seconds",
+    )
+    modality_dropout: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of training samples that lose some or all of their modalities (never the text)",
+    )
     max_minutes: float | None = Field(
         None, gt=0, description="end training after the epoch in which so much time is over"
     )

@@ -13,19 +13,23 @@ import torch
 from torch import nn
 
 from msakit.core.pipeline.answers import AnswerTrie
+from msakit.core.pipeline.loss import LossWeighting
+from msakit.core.pipeline.prompt import answer_tokens
+from msakit.core.pipeline.readout import HeadReadout, TokenReadout
 from msakit.core.pipeline.text_states import TextStateKind, TextStates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from msakit.core.interfaces import Backbone, TokenInjector
-    from msakit.core.pipeline.adapter import Adapter
+    from msakit.core.pipeline.adapter import Adapter, Injection
     from msakit.core.pipeline.answers import AnswerSet, Reduction
     from msakit.core.pipeline.batch import Batch
-    from msakit.core.pipeline.prompt import Prompt, PromptBuilder, PromptIds
+    from msakit.core.pipeline.prompt import Continuation, Prompt, PromptBuilder, PromptIds
+    from msakit.core.pipeline.readout import Readout
     from msakit.core.tensors import Fused
 
 ANSWER_TOKENS_TO_SPARE = 2
@@ -37,7 +41,7 @@ class Prediction:
 
     Attributes:
         values: [B] scores or class indices; NaN where generated text could not be read.
-        probabilities: [B, A] over the admissible answers, or None when text was generated.
+        probabilities: [B, A] over the admissible answers; None for generated text and a head's score.
         texts: What was generated, or None when answers were scored.
         diagnostics: The fuser's diagnostics, name to [B, ...].
     """
@@ -52,11 +56,12 @@ class Pipeline(nn.Module):
     """Adapter, prompt, backbone and answers, put together.
 
     Args:
-        adapter: The trainable part.
+        adapter: The trainable part; answers come from its head, or from tokens where it has none.
         backbone: The language model.
         prompts: Builds token ids around a sample.
         answers: The admissible answers.
         text_states: What the fuser sees of the text.
+        continuation: Whether answers are tokenised as running text goes on after the prompt.
         reduction: Which point of a score's distribution is the prediction; None takes the task's own.
     """
 
@@ -68,6 +73,7 @@ class Pipeline(nn.Module):
         answers: AnswerSet,
         *,
         text_states: TextStateKind = "embeddings",
+        continuation: Continuation = "natural",
         reduction: Reduction | None = None,
     ) -> None:
         super().__init__()
@@ -76,9 +82,14 @@ class Pipeline(nn.Module):
         self.prompts = prompts
         self.answers = answers
         self._text_states = TextStates(backbone, text_states)
-        self.reduction = reduction
-        self._answer_ids = [backbone.tokenize(text) for text in answers.texts]
+        self.weighting = LossWeighting()
+        self._answer_ids = answer_tokens(answers.texts, prompts.template.task, backbone, continuation)
         self.trie = AnswerTrie.build(self._answer_ids, end_id=backbone.end_id)
+        self._readout: Readout = (
+            TokenReadout(backbone, answers, self.trie, reduction)
+            if adapter.head is None
+            else HeadReadout(backbone, answers, adapter.head)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -106,25 +117,43 @@ class Pipeline(nn.Module):
     def _prompt_ids(self, batch: Batch) -> PromptIds:
         return self.prompts.build(batch.texts, batch.contexts, batch.speakers)
 
+    def fit_text_scaling(self, batches: Iterable[Batch]) -> None:
+        """Scale text states by their mean and deviation over these samples, each state counting once."""
+        if self.adapter.text_scaler is None:
+            return
+        width = self.backbone.hidden_size
+        count, total, squares = 0, torch.zeros(width).double(), torch.zeros(width).double()
+        for batch in batches:
+            states = self._text_states(self._prompt_ids(batch))
+            values = states.values[states.mask].cpu().double()
+            count += len(values)
+            total += values.sum(dim=0)
+            squares += values.square().sum(dim=0)
+        mean = total / max(1, count)
+        deviation = (squares / max(1, count) - mean.square()).clamp(min=0).sqrt()
+        self.adapter.text_scaler.fit(mean.to(self.device), deviation.to(self.device))
+
+    def inject(self, batch: Batch) -> tuple[PromptIds, Injection]:
+        """The prompts of a batch and what the adapter makes of it; the language model is not run."""
+        ids = self._prompt_ids(batch)
+        return ids, self.adapter(self._text_states(ids), batch.modalities)
+
     def assemble(self, batch: Batch) -> tuple[Prompt, Fused]:
         """The prompt of a batch, pseudo tokens and all, and what they were made of."""
-        ids = self._prompt_ids(batch)
-        injection = self.adapter(self._text_states(ids), batch.modalities)
+        ids, injection = self.inject(batch)
         pseudo = injection.pseudo if injection.pseudo.shape[1] else None
         return ids.with_pseudo(pseudo), injection.fused
 
     def forward(self, batch: Batch) -> Tensor:
-        """The training loss of a batch with labels: cross-entropy of the answers' tokens."""
+        """The training loss of a batch with labels: of the answers' tokens, or of the head."""
         prompt, fused = self.assemble(batch)
         labels = batch.labels or []
-        loss = self.backbone.answer_loss(
-            prompt, [self.trie.answers[self.answers.index_of(label)] for label in labels]
-        )
+        loss = self.weighting(self._readout.losses(prompt, labels), labels)
         return loss if fused.auxiliary_loss is None else loss + fused.auxiliary_loss
 
     def loss_weight(self, labels: Sequence[float]) -> float:
-        """How much a batch's loss, a mean over its answers' tokens, weighs beside other batches'."""
-        return float(sum(len(self.trie.answers[self.answers.index_of(label)]) for label in labels))
+        """How much a batch's loss, a weighted mean, weighs beside other batches'."""
+        return self.weighting.divisor(self._readout.counts(labels), labels)
 
     def num_prompt_tokens(self, samples: Batch) -> NDArray[np.int64]:
         """[B] tokens of each sample's prompt, pseudo tokens included; features are not looked at."""
@@ -134,7 +163,7 @@ class Pipeline(nn.Module):
 
     @torch.inference_mode()
     def predict(self, batch: Batch, *, generate: bool = False) -> Prediction:
-        """Answer a batch: by scoring every admissible answer, or by greedy generation."""
+        """Answer a batch: by scoring every admissible answer or by the head, or by greedy generation."""
         prompt, fused = self.assemble(batch)
         diagnostics = {name: value.float().cpu().numpy() for name, value in fused.diagnostics.items()}
         if generate:
@@ -143,9 +172,17 @@ class Pipeline(nn.Module):
             parsed = [self.answers.parse(text).value for text in texts]
             values = np.array([np.nan if value is None else value for value in parsed])
             return Prediction(values, None, texts, diagnostics)
-        scores = self.backbone.answer_scores(prompt, self.trie).cpu().numpy()
-        values = self.answers.reduce(scores, self.reduction)
-        return Prediction(values, self.answers.probabilities(scores), None, diagnostics)
+        reading = self._readout.read(prompt)
+        return Prediction(reading.values, reading.probabilities, None, diagnostics)
+
+    @torch.no_grad()
+    def fit_head(self, batches: Iterable[Batch]) -> None:
+        """Scale the states that the head reads by what they are, per dimension, before any training."""
+        head = self.adapter.head
+        if head is None:
+            return
+        states = torch.cat([self.backbone.last_states(self.assemble(batch)[0]) for batch in batches])
+        head.scaler.fit(states.mean(dim=0), states.std(dim=0, unbiased=False))
 
     def adapter_state(self) -> dict[str, Tensor]:
         """The adapter's tensors, feature scaling included; LoRA weights are saved by the backbone."""

@@ -9,6 +9,7 @@ The tags are ordinary text. Pieces are tokenised one by one and joined, as the p
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Layout = Literal["paper", "late"]
+Continuation = Literal["natural", "bare"]
 _TAGS = {"zh": ("<多模态>", "</多模态>")}
 _DEFAULT_TAGS = ("<Multimodal>", "</Multimodal>")
 
@@ -124,6 +126,35 @@ class PromptTokenizer(Protocol):
     def start_ids(self) -> list[int]:
         """Ids every prompt begins with."""
         ...
+
+
+def answer_tokens(
+    texts: Sequence[str], prompt: str, tokenizer: PromptTokenizer, continuation: Continuation
+) -> list[list[int]]:
+    """Token ids of answers.
+
+    Args:
+        texts: The answers.
+        prompt: What stands before them, to its last word.
+        tokenizer: The backbone.
+        continuation: "natural" gives the tokens with which running text would go on after the prompt: with
+            a space before the answer, unless the prompt ends in one or in Chinese, Japanese or Korean
+            script. "bare" tokenises the answer alone, as the papers do, whose answers a language model
+            trained on running text therefore hardly expects.
+    """
+    if continuation == "bare":
+        return [tokenizer.tokenize(text) for text in texts]
+    space = "" if not prompt or prompt[-1].isspace() or _is_unspaced(prompt[-1]) else " "
+    before = tokenizer.tokenize(prompt)
+    rows = [tokenizer.tokenize(prompt + space + text) for text in texts]
+    if all(row[: len(before)] == before and len(row) > len(before) for row in rows):
+        return [row[len(before) :] for row in rows]
+    return [tokenizer.tokenize(space + text) for text in texts]
+
+
+def _is_unspaced(letter: str) -> bool:
+    """Whether a letter belongs to a script that writes no space between words."""
+    return unicodedata.east_asian_width(letter) in "WF"
 
 
 @dataclass

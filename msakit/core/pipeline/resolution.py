@@ -162,6 +162,7 @@ def _refuse_impossible(resolved: ResolvedPipeline, registry: Registry, source: s
 
 def _own_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Finding]:
     """What can be known to be impossible without building anything."""
+    yield from _weighting_findings(resolved)
     fuser = resolved.fuser.spec
     for form in ("summary", "sequence"):
         if f"needs_{form}" not in fuser.capabilities:
@@ -194,4 +195,19 @@ def _own_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Fi
                 f"encoders.{modality}",
                 f"the dataset '{resolved.dataset.name}' has no such modality.",
                 f"It has: {known}.",
+            )
+
+
+def _weighting_findings(resolved: ResolvedPipeline) -> Iterator[Finding]:
+    """Class weights and focal loss are for classes, and weights for classes that there are."""
+    weights, gamma = resolved.config.training.class_weights, resolved.config.training.focal_gamma
+    labels = resolved.dataset.labels
+    given = {"class_weights": weights is not None, "focal_gamma": gamma > 0}
+    if resolved.dataset.task == "regression":
+        for key in (name for name, is_given in given.items() if is_given):
+            yield Finding(f"training.{key}", f"'{resolved.dataset.name}' has scores, not classes.")
+    elif isinstance(weights, dict):
+        for name in (name for name in weights if name not in labels):
+            yield Finding(
+                f"training.class_weights.{name}", "there is no such class.", f"Classes: {', '.join(labels)}."
             )

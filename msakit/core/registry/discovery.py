@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 import sys
@@ -92,6 +93,11 @@ def module_from(path: Path) -> Any:
     if not path.is_file():
         msg = f"--plugin {path}: no such file"
         raise InputError(msg)
+    if (path.parent / "__init__.py").is_file():  # part of a package, whose other modules it may name
+        folder = str(path.resolve().parents[1])
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        return importlib.import_module(f"{path.resolve().parent.name}.{path.stem}")
     spec = importlib.util.spec_from_file_location(f"msakit_plugin_{path.stem}", path)
     if spec is None or spec.loader is None:
         msg = f"--plugin {path}: not a Python file"

@@ -1,4 +1,4 @@
-"""The start of a plugin package."""
+"""The start of a plugin package, for each kind of component."""
 
 from __future__ import annotations
 
@@ -7,12 +7,33 @@ from pathlib import Path
 from string import Template
 
 from msakit.core.errors import InputError
+from msakit.core.registry.specs import Kind
 
 TEMPLATES = Path(__file__).parents[2] / "data" / "plugin_template"
 
+# How the README tries a component out, and the pipeline in which it stands.
+TRIES = {
+    Kind.EXTRACTOR: "msakit extract clips.csv --store feats --audio $name",
+    Kind.ENCODER: "msakit train pipeline.yaml --store demo",
+    Kind.FUSER: "msakit train pipeline.yaml --store demo",
+    Kind.INJECTOR: "msakit train pipeline.yaml --store demo",
+    Kind.BACKBONE: "msakit train pipeline.yaml --store demo",
+}
+PARTS = {
+    "encoders": "{audio: lstm, vision: lstm}",
+    "fuser": "tgm",
+    "injector": "pseudo6",
+    "backbone": "tiny",
+}
 
-def write_plugin(name: str, folder: Path) -> list[Path]:
-    """Write a working plugin package with one fuser; returns the files made.
+
+def write_plugin(name: str, folder: Path, kind: Kind = Kind.FUSER) -> list[Path]:
+    """Write a working plugin package with one component; returns the files made.
+
+    Args:
+        name: The component's name, which the package takes.
+        folder: Where the package's folder goes.
+        kind: The kind of component.
 
     Raises:
         InputError: The name is no Python identifier in lower case, or the folder is there already.
@@ -22,26 +43,46 @@ def write_plugin(name: str, folder: Path) -> list[Path]:
     package = folder / f"msakit-{name.replace('_', '-')}"
     if package.exists():
         raise InputError(f"{package} exists.", hint="Choose another name or another --folder.")
-    words = {
+    module, words = package / f"msakit_{name}", _words(name, kind)
+    made = [
+        _write(package / place, _fill(TEMPLATES / "shared" / f"{template}.txt", words))
+        for template, place in {
+            "pyproject.toml": "pyproject.toml",
+            "README.md": "README.md",
+            "pipeline.yaml": "pipeline.yaml",
+            "ci.yml": ".github/workflows/test.yml",
+            "plugin.py": f"msakit_{name}/plugin.py",
+        }.items()
+    ]
+    for template in sorted((TEMPLATES / kind).glob("*.txt")):
+        file = template.name.removesuffix(".txt")
+        place = package / "tests" / f"test_{kind}.py" if file == "test.py" else module / file
+        made.append(_write(place, _fill(template, words)))
+    return [*made, _write(module / "__init__.py", f'"""The {kind} {name} for msakit."""\n')]
+
+
+def _words(name: str, kind: Kind) -> dict[str, str]:
+    """What the templates leave open."""
+    chosen = {
+        Kind.ENCODER: {"encoders": f"{{audio: {name}, vision: {name}}}"},
+        Kind.INJECTOR: {"injector": f"{name}4"},
+    }
+    parts = PARTS | chosen.get(kind, {kind.value: name} if kind.value in PARTS else {})
+    return {
         "name": name,
         "dashed": name.replace("_", "-"),
         "class_name": "".join(part.capitalize() for part in name.split("_")),
+        "kind": kind.value,
+        "where": "" if kind is Kind.BACKBONE else f", `msakit_{name}/{kind}.py` what it does",
+        "extra": "[extract]" if kind is Kind.EXTRACTOR else "",
+        "shown": f"{name}4" if kind is Kind.INJECTOR else name,
+        "try_it": TRIES[kind].replace("$name", name),
+        "pipeline": "\n".join(f"{key}: {value}" for key, value in parts.items()),
     }
-    module = f"msakit_{name}"
-    places = {
-        "pyproject.toml": package,
-        "README.md": package,
-        "plugin.py": package / module,
-        "config.py": package / module,
-        "fuser.py": package / module,
-        "test_fuser.py": package / "tests",
-    }
-    made = [_write(place / file, _fill(file, words)) for file, place in places.items()]
-    return [*made, _write(package / module / "__init__.py", f'"""The fuser {name} for msakit."""\n')]
 
 
-def _fill(file: str, words: dict[str, str]) -> str:
-    return Template((TEMPLATES / f"{file}.txt").read_text(encoding="utf-8")).substitute(words)
+def _fill(template: Path, words: dict[str, str]) -> str:
+    return Template(template.read_text(encoding="utf-8")).substitute(words)
 
 
 def _write(path: Path, text: str) -> Path:

@@ -67,7 +67,7 @@ class SafeFile:
 
     def has(self, group: h5py.Group, name: str) -> bool:
         """Tell whether a group has a member of this name, reachable or not."""
-        return name in group.id
+        return name.encode() in group.id
 
     def children(self, group: h5py.Group) -> list[str]:
         """Names of a group's members, sorted; bounded, hard links only."""
@@ -157,10 +157,9 @@ class SafeFile:
         # h5py resolves a path silently through external links; one component at a time it cannot.
         if not name or "/" in name or name in (".", ".."):
             raise self.refusal(f"{parent.name} has a member with the unusable name {name!r}")
-        link = parent.get(name, getlink=True)
-        if link is None:
+        if name.encode() not in parent.id:
             raise self.refusal(f"{_join(parent, name)} is missing")
-        if not isinstance(link, h5py.HardLink):
+        if parent.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise self.refusal(f"{_join(parent, name)} is a soft or external link")
 
     def _dtype(self, dataset: h5py.Dataset, where: str) -> str:
@@ -191,6 +190,9 @@ def open_safely(path: Path) -> Iterator[SafeFile]:
     except MemoryError as error:
         raise StoreReadError(f"cannot read {path}: out of memory", OUT_OF_MEMORY) from error
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's word, not HDF5's
+            with reading(path):
+                raise
         raise _unreadable(path, str(error) or type(error).__name__) from error
     finally:
         os.close(fd)

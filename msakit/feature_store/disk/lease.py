@@ -19,9 +19,10 @@ from msakit.feature_store.canonical import canonical_json
 from msakit.feature_store.disk.files import list_folder, translated_errors
 from msakit.feature_store.disk.layout import FeatureSetFolder, parse_document
 from msakit.feature_store.disk.owner import owner_fields, owner_is_local, owner_lives
-from msakit.feature_store.errors import StoreError
+from msakit.feature_store.errors import StoreError, StoreWriteError
 from msakit.feature_store.featureset import FeatureSet
 
+ATTEMPTS = 1000
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EINVAL)
 
 
@@ -54,13 +55,19 @@ class Lease:
 
     @staticmethod
     def _lock(folder: FeatureSetFolder, feature_set: FeatureSet) -> int:
-        while True:
-            folder.create(feature_set)
-            fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for _ in range(ATTEMPTS):  # it may be collected as garbage between any two of these lines
+            try:
+                folder.create(feature_set)
+                fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except (FileNotFoundError, StoreWriteError) as error:
+                if isinstance(error.__cause__ or error, FileNotFoundError):
+                    continue
+                raise
             _flock(fd, fcntl.LOCK_SH)
             if _still_named(fd, folder.path):
                 return fd
-            os.close(fd)  # collected as garbage between the two lines: begin again
+            os.close(fd)
+        raise StoreWriteError(f"cannot write {folder.path}: it is removed again and again", "Look who does.")
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def export_mmsa(store: FeatureStore, dataset: str, path: Path) -> ExportReport:
         report.notes.append(
             "no text features (text or text_bert): MMSA reads the file only with its own text added"
         )
-    with tempfile.TemporaryDirectory(prefix="msakit-export-") as scratch, finished_file(path) as tmp:
+    with finished_file(path) as tmp, tempfile.TemporaryDirectory(prefix="msakit-export-") as scratch:
         content = {
             split: _export_split(table, readers, split, Path(scratch), report)
             for split in SPLITS

@@ -7,6 +7,7 @@ child leaves two files in its spool folder, `tree.json` (containers, scalars) an
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import pickle
@@ -19,6 +20,9 @@ from msakit.feature_store.interchange.child_runtime import ChildFailure, append_
 
 MAX_DEPTH = 32
 MAX_NODES = 20_000_000
+SHARED_NODES = 10_000
+SHARED_BYTES = 64 << 20
+"""How much a file may stand for beyond what it holds: what is stored once may be referred to many times."""
 MAX_DIMENSIONS = 8
 MAX_INT_BITS = 64
 DTYPE_CODE = re.compile(r"(?:[biu][1248]|f[248]|b1|[SU][0-9]{1,9})\Z")
@@ -216,17 +220,25 @@ class RestrictedUnpickler(pickle.Unpickler):
 
 
 class TreeWriter:
-    """Turns unpickled containers into JSON and appends array bytes to one file."""
+    """Turns unpickled containers into JSON and appends array bytes to one file.
 
-    def __init__(self, blob: BinaryIO) -> None:
+    Args:
+        blob: takes the bytes of arrays.
+        num_bytes: size of the pickle, which bounds what its references may add up to.
+    """
+
+    def __init__(self, blob: BinaryIO, num_bytes: int) -> None:
         self._blob = blob
         self._written: dict[int, int] = {}
         self._num_nodes = 0
+        self._max_nodes = min(MAX_NODES, num_bytes + SHARED_NODES)
+        self._num_array_bytes = 0
+        self._max_array_bytes = 2 * num_bytes + SHARED_BYTES
 
     def encode(self, node: object, depth: int = 0) -> object:
         """JSON for one node: scalars and lists as they are, everything else as a one-key object."""
         self._num_nodes += 1
-        if depth > MAX_DEPTH or self._num_nodes > MAX_NODES:
+        if depth > MAX_DEPTH or self._num_nodes > self._max_nodes:
             raise ChildFailure("corrupt", "containers are nested too deeply or without end")
         if node is None or isinstance(node, bool | float | str):
             return node
@@ -249,6 +261,9 @@ class TreeWriter:
         if record.dtype.code == "O":
             values = self.encode(record.payload, depth + 1)
             return {"objects": values, "shape": list(record.shape), "fortran": record.fortran}
+        self._num_array_bytes += math.prod(record.shape) * record.dtype.item_size
+        if self._num_array_bytes > self._max_array_bytes:
+            raise ChildFailure("corrupt", "its samples share arrays that add up to more than the file holds")
         key = id(record.payload)
         if key not in self._written:
             self._written[key] = append_bytes(self._blob, record.payload)
@@ -262,11 +277,13 @@ class TreeWriter:
 
 
 def decode_pickle(source: BinaryIO, blob: BinaryIO) -> object:
-    """Decode a pickle stream into its JSON tree, array bytes going to `blob`.
+    """Decode a pickle stream, which can seek, into its JSON tree, array bytes going to `blob`.
 
     Raises:
         ChildFailure: the stream is torn, foreign or not a pickle of plain data; `kind` says which.
     """
+    num_bytes = source.seek(0, io.SEEK_END)
+    source.seek(0)
     try:
         loaded = RestrictedUnpickler(source, encoding="utf-8", errors="surrogateescape").load()
     except EOFError as error:
@@ -276,7 +293,7 @@ def decode_pickle(source: BinaryIO, blob: BinaryIO) -> object:
         raise ChildFailure(kind, str(error)) from error
     except (AttributeError, ImportError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ChildFailure("corrupt", f"{type(error).__name__}: {error}") from error
-    return TreeWriter(blob).encode(loaded)
+    return TreeWriter(blob, num_bytes).encode(loaded)
 
 
 def _decode_file(source: Path, spool: Path) -> None:

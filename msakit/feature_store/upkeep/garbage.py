@@ -98,7 +98,7 @@ def collect_garbage(store: FeatureStore, garbage: Garbage) -> None:
                 _remove_feature_set(root, feature_sets[path], garbage)
             else:
                 remove(root, path)
-        for folder in [root.path / "tmp", *(item.tmp for item in root.feature_sets())]:
+        for folder in [root.path, root.path / "tmp", *(item.tmp for item in root.feature_sets())]:
             remove_dead_temporaries(folder, GRACE_S, time.time())
     store.refresh()
 
@@ -149,10 +149,14 @@ def _add_unreferenced(root: StoreFolder, garbage: Garbage, oldest_s: float) -> N
     for folder in root.feature_sets():
         if folder.fingerprint in used:
             continue
+        changed_s = _changed_at(folder)
         with unleased(folder) as holders:
-            if reason := _reason_to_stay(folder, holders, oldest_s):
-                garbage.keep(folder.path, reason)
-                continue
+            reason = _reason_to_stay(folder, holders)
+        if not reason and changed_s > oldest_s:
+            reason = "it changed within the grace period"
+        if reason:
+            garbage.keep(folder.path, reason)
+            continue
         doomed.add(folder.fingerprint)
         garbage.add(folder.path)
     for name in dataset_names(root):
@@ -162,22 +166,22 @@ def _add_unreferenced(root: StoreFolder, garbage: Garbage, oldest_s: float) -> N
                 garbage.add(table_path(root, name, version))
 
 
-def _reason_to_stay(folder: FeatureSetFolder, holders: list[str], oldest_s: float) -> str:
+def _reason_to_stay(folder: FeatureSetFolder, holders: list[str]) -> str:
     if holders:
         return f"being filled by {', '.join(holders)}"
-    if list_folder(folder.wal):
-        return "it has a journal: msakit store recover"
+    return "it has a journal: msakit store recover" if list_folder(folder.wal) else ""
+
+
+def _changed_at(folder: FeatureSetFolder) -> float:
+    places = (folder.path, folder.shards, folder.leases)
     with reading(folder.path):
-        changed_s = max(
-            path.stat().st_mtime for path in (folder.path, folder.shards, folder.leases) if path.exists()
-        )
-    return "it changed within the grace period" if changed_s > oldest_s else ""
+        return max(path.stat().st_mtime for path in places if path.exists())
 
 
 def _remove_feature_set(root: StoreFolder, folder: FeatureSetFolder, garbage: Garbage) -> None:
     with contextlib.ExitStack() as stack:
         holders = stack.enter_context(unleased(folder))
-        if holders or list_folder(folder.wal) or folder.fingerprint in _used(root):
+        if _reason_to_stay(folder, holders) or folder.fingerprint in _used(root):
             garbage.keep(folder.path, "it has come into use")
             return
         doomed = _out_of_sight(root, folder.path)

@@ -12,6 +12,8 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from msakit.core.errors import InputError
 
+from .devices import choose_device, choose_dtype
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -147,7 +149,7 @@ def _decoder_linears(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
 
 
 def _weight_bytes(model: PreTrainedModel, total: int, config: CausalLMConfig) -> int:
-    plain = 4 if config.dtype == "float32" else 2
+    plain = choose_dtype(config, choose_device(config.device)).itemsize
     if config.quantization == "none":
         return total * plain
     linear = sum(layer.weight.numel() for _, layer in _decoder_linears(model))

@@ -167,8 +167,8 @@ class CausalLM(nn.Module):
             known = [next(fresh) if state is None else state for state in known]
         return torch.stack([state for state in known if state is not None]).float()
 
-    def answer_loss(self, prompt: Prompt, answers: Seq[Seq[int]]) -> Tensor:
-        """Mean cross-entropy of the answers' tokens, each token of the batch weighing the same.
+    def answer_losses(self, prompt: Prompt, answers: Seq[Seq[int]]) -> Tensor:
+        """Cross-entropy of each of the answers' tokens [N], logits computed at their positions only.
 
         The gradient reaches the pseudo tokens and LoRA; nothing else requires one.
         """
@@ -179,7 +179,13 @@ class CausalLM(nn.Module):
         where = torch.tensor(places, device=self.device)
         logits = self.decoder.logits(hidden[where[:, 0], where[:, 1]])
         targets = torch.tensor([token for answer in answers for token in answer], device=self.device)
-        return functional.cross_entropy(logits, targets)
+        return functional.cross_entropy(logits, targets, reduction="none")
+
+    def last_states(self, prompt: Prompt) -> Tensor:
+        """Last-layer state [B, H] after each prompt's last token, float32, for a head that answers."""
+        prefix, rows = self._split(prompt)
+        hidden = self.decoder.run_after(prefix, self.decoder.embed_rows(rows, prompt.pseudo))
+        return _after_rows(hidden, rows).float()
 
     @torch.no_grad()
     def answer_scores(self, prompt: Prompt, trie: AnswerTrie) -> Tensor:
@@ -191,10 +197,9 @@ class CausalLM(nn.Module):
         prefix, rows = self._split(prompt)
         cache = DynamicCache() if prefix is None else prefix.to_cache()
         hidden = self.decoder.run_after(prefix, self.decoder.embed_rows(rows, prompt.pseudo), cache)
-        lengths = lengths_of(rows).to(self.device)
-        states = hidden[torch.arange(len(rows), device=self.device), lengths - 1][:, None]
+        states = _after_rows(hidden, rows)[:, None]
         if trie.tokens:
-            context = context_mask(prefix, lengths, hidden.shape[1])
+            context = context_mask(prefix, lengths_of(rows).to(self.device), hidden.shape[1])
             states = torch.cat([states, self.decoder.run_tree(context, cache, trie)], dim=1)
         return self._score_paths(states, trie)
 
@@ -255,6 +260,11 @@ class CausalLM(nn.Module):
             edges = logits[:, nodes, tokens] - logits.logsumexp(-1)[:, nodes]
             scores.append(functional.pad(edges, (0, 1))[:, paths].sum(-1))
         return torch.cat(scores)
+
+
+def _after_rows(hidden: Tensor, rows: Seq[Seq[int]]) -> Tensor:
+    """Of right-padded states [B, S, H], the one at each row's last token [B, H]."""
+    return hidden[torch.arange(len(rows), device=hidden.device), lengths_of(rows).to(hidden.device) - 1]
 
 
 def _until(tokens: list[int], end_id: int | None) -> list[int]:

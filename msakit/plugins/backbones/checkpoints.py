@@ -17,7 +17,7 @@ from msakit.core.errors import InputError
 from msakit.core.files import read_json
 
 from .architecture import build_empty
-from .devices import choose_device, dtype_of
+from .devices import choose_device, choose_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -66,7 +66,8 @@ def load_converted(folder: Path, layout: CheckpointFormat, config: CausalLMConfi
         )
     facts = layout.architecture(read_config(folder))
     model = build_empty(facts)
-    device, dtype = choose_device(config.device), dtype_of(config.dtype)
+    device = choose_device(config.device)
+    dtype = choose_dtype(config, device)
     for name, tensor in iterate_tensors(folder):
         for target, part in layout.convert(name, tensor, facts):
             _assign(model, target, part.to(device=device, dtype=dtype, copy=True), folder)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-DtypeName = Literal["float32", "bfloat16", "float16"]
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["none", "8bit", "4bit"]
 
 
@@ -38,7 +38,11 @@ class CausalLMConfig(BaseModel):
     lora: LoraConfig = Field(
         default=LoraConfig(), description="The low-rank updates; ignored by a frozen backbone."
     )
-    dtype: DtypeName = Field(default="float32", description="Of weights and activations.")
+    dtype: DtypeName = Field(
+        default="auto",
+        description="Of weights and activations. auto: bfloat16 for a frozen backbone where the processor "
+        "computes in it (avx512_bf16, amx_bf16; a CUDA device that has it), else float32.",
+    )
     device: str = Field(default="auto", description="auto takes cuda, else mps, else cpu.")
     quantization: Quantization = Field(
         default="none", description="Weights in 8 or 4 bit through bitsandbytes, on CUDA devices."

@@ -10,14 +10,31 @@ import torch
 from msakit.core.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from .config import DtypeName, Quantization
+    from .config import CausalLMConfig, Quantization
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
-def dtype_of(name: DtypeName) -> torch.dtype:
-    """The torch dtype of a name."""
-    return _DTYPES[name]
+def choose_dtype(config: CausalLMConfig, device: torch.device) -> torch.dtype:
+    """The dtype a configuration asks for; "auto" is bfloat16 for a frozen backbone where that is fast.
+
+    LoRA stays in float32 unless bfloat16 is named; its updates are float32 then too.
+    """
+    if config.dtype != "auto":
+        return _DTYPES[config.dtype]
+    fast = config.adaptation == "frozen" and computes_bfloat16(device)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device has bfloat16 arithmetic of its own, not emulated."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        found = torch.cpu.get_capabilities()
+        return any(found.get(name, False) for name in _CPU_BFLOAT16)
+    return False
 
 
 def choose_device(name: str) -> torch.device:

@@ -25,7 +25,7 @@ from .causal_lm import CausalLM
 from .chatglm import CHATGLM
 from .checkpoints import load_converted, read_config
 from .codecs import ByteCodec, TextCodec
-from .devices import choose_device, dtype_of, quantization_settings
+from .devices import choose_device, choose_dtype, quantization_settings
 from .lora import attach_lora
 from .pretrained import load_codec, load_model
 from .qwen import QWEN
@@ -81,10 +81,11 @@ def describe(name: str) -> BackboneSpec:
 
 def _load_model(spec: BackboneSpec, config: CausalLMConfig) -> tuple[PreTrainedModel, TextCodec]:
     weights = spec.weights
-    quantization_settings(config.quantization, dtype_of(config.dtype), choose_device(config.device))
+    device = choose_device(config.device)
+    quantization_settings(config.quantization, choose_dtype(config, device), device)
     if weights["source"] == "random" and config.path is None:
         model = build_random(spec.architecture, int(weights.get("seed", 0)))
-        return model.to(device=choose_device(config.device), dtype=dtype_of(config.dtype)), ByteCodec()
+        return model.to(device=device, dtype=choose_dtype(config, device)), ByteCodec()
     layout = FORMATS.get(weights.get("format") or "")
     folder, code = _find_folder(spec, config, TOKENIZER_FILES if layout is None else layout.files)
     facts = read_config(folder)

@@ -43,13 +43,18 @@ def load_lora(model: PeftModel, folder: Path) -> None:
         InputError: The folder holds no updates, or they are for other layers or another rank.
     """
     import peft
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     if not (folder / "adapter_config.json").is_file():
         raise InputError(f"'{folder}' holds no LoRA adapter: adapter_config.json is missing.")
+    file = folder / "adapter_model.safetensors"
+    if not file.is_file():
+        hint = "Pickled weights (adapter_model.bin) are not read: save them again as safetensors."
+        raise InputError(f"'{folder}' holds no LoRA adapter: {file.name} is missing.", hint=hint)
     try:
-        weights = peft.load_peft_weights(str(folder), device="cpu")
-        outcome = peft.set_peft_model_state_dict(model, weights)
-    except (OSError, RuntimeError, ValueError) as error:
+        outcome = peft.set_peft_model_state_dict(model, load_file(file))
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"The LoRA adapter in '{folder}' does not fit the backbone: {error}") from error
     missing = [key for key in outcome.missing_keys if "lora_" in key]
     if missing or outcome.unexpected_keys:

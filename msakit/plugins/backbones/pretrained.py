@@ -14,7 +14,7 @@ from msakit.core.trust import CodeSource
 
 from .codecs import HubCodec
 from .decoding import Decoder
-from .devices import choose_device, dtype_of, quantization_settings
+from .devices import choose_device, choose_dtype, quantization_settings
 from .prefix import PrefixStates
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def load_model(folder: Path, config: CausalLMConfig, code: CodeSource | None = N
         MsakitError: The model does not fit into memory.
     """
     code = code or CodeSource.folder(folder)
-    device, dtype = choose_device(config.device), dtype_of(config.dtype)
+    device = choose_device(config.device)
+    dtype = choose_dtype(config, device)
     options = quantization_settings(config.quantization, dtype, device)
     if device.type != "cpu":
         options["device_map"] = {"": device}

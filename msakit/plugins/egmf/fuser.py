@@ -60,7 +60,10 @@ class BidirectionalFusion(nn.Module):
 
 
 class Gate(nn.Module):
-    """Linear, GELU, Linear, softmax over experts; starts at equal weights.
+    """Linear, GELU, Linear, softmax over experts.
+
+    It starts at torch's own random weights: from exactly equal weights (a last layer of zeros) the first
+    stage of two gets no gradient, and short trainings end where they began.
 
     Args:
         input_size: Width in.
@@ -69,10 +72,9 @@ class Gate(nn.Module):
 
     def __init__(self, input_size: int, num_experts: int) -> None:
         super().__init__()
-        last = nn.Linear(GATE_SIZE, num_experts)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(nn.Linear(input_size, GATE_SIZE), nn.GELU(), last)
+        self.layers = nn.Sequential(
+            nn.Linear(input_size, GATE_SIZE), nn.GELU(), nn.Linear(GATE_SIZE, num_experts)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, input_size] to weights [B, num_experts]."""

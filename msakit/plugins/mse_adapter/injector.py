@@ -13,8 +13,15 @@ if TYPE_CHECKING:
     from msakit.core.tensors import Fused
 
 
+QUERY_SCALE = 4.0
+
+
 class LearnedQueries(nn.Module):
-    """K learned queries attending over K0 tokens: softmax(Q X^T / sqrt(H)) X.
+    """K learned queries attending over K0 tokens: softmax(Q N(X)^T / sqrt(H)) X, N to unit root mean square.
+
+    Without N, and with queries of unit variance, the scores are near zero at the start, every query reads
+    the same mean, and K tokens are one: mean cosine .99 between a sample's tokens, .85 with both (the
+    fused tokens' own: .64).
 
     Args:
         size: Token width.
@@ -23,12 +30,13 @@ class LearnedQueries(nn.Module):
 
     def __init__(self, size: int, num_queries: int) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(num_queries, size))
+        self.queries = nn.Parameter(QUERY_SCALE * torch.randn(num_queries, size))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, K0, H] to [B, K, H]."""
         queries = self.queries.expand(tokens.shape[0], -1, -1)
-        return nn.functional.scaled_dot_product_attention(queries, tokens, tokens)
+        keys = nn.functional.rms_norm(tokens, tokens.shape[-1:], eps=1e-8)
+        return nn.functional.scaled_dot_product_attention(queries, keys, tokens)
 
 
 class TokenExpansion(nn.Linear):

@@ -42,10 +42,10 @@ def test_wrong_settings_of_several_components_are_reported_together(registry):
     assert "Did you mean: lstm" in problems["encoders.vision"]
 
 
-WRITTEN_OUT = {"name": "mse_adapter.pseudo@1", "tokens": 6}
+WRITTEN_OUT = {"name": "mse_adapter.pseudo@2", "tokens": 6}
 
 
-@pytest.mark.parametrize("name", ["pseudo8", "mse_adapter.pseudo8", "mse_adapter.pseudo8@1"])
+@pytest.mark.parametrize("name", ["pseudo8", "mse_adapter.pseudo8", "mse_adapter.pseudo8@2"])
 def test_a_count_in_a_name_never_loses_to_a_setting_in_silence(registry, name):
     content = override(tiny_pipeline(injector=WRITTEN_OUT), [("injector.name", name)])
     problems = problems_of(registry, injector=content["injector"])
@@ -84,7 +84,7 @@ def test_a_grid_over_names_with_counts_is_refused_where_the_pipeline_sets_the_co
     with pytest.raises(ConfigError, match=r"system 'injector.name=pseudo8'(?s:.*)the name 'pseudo8' says 8"):
         study.cells(registry)
     assert not (tmp_path / "runs").exists()
-    free = {"name": "mse_adapter.pseudo@1", "rms": 0.1}
+    free = {"name": "mse_adapter.pseudo@2", "rms": 0.1}
     cells = Study(config, tiny_pipeline(injector=free), tmp_path, tmp_path / "runs").cells(registry)
     settings = [cell.resolved.injector.settings for cell in cells]
     assert [(each.tokens, each.rms) for each in settings] == [(6, 0.1), (8, 0.1)]
@@ -143,7 +143,7 @@ def test_the_saved_pipeline_has_full_names_and_resolves_to_itself(registry, reso
     content = resolved.as_yaml()
     assert content["fuser"]["name"] == "mse_adapter.tgm@1"
     assert content["injector"] == {
-        "name": "mse_adapter.pseudo@1",
+        "name": "mse_adapter.pseudo@2",
         "tokens": 2,
         "expansion": "auto",
         "rms": None,

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from msakit.core.errors import InputError
-from msakit.core.pipeline.prompt import PromptBuilder, PromptTemplate, Turn
+from msakit.core.pipeline.prompt import PromptBuilder, PromptTemplate, Turn, answer_tokens
 
 TASK = "Rate it. The sentiment is"
 
@@ -107,3 +109,50 @@ def test_pseudo_tokens_complete_a_prompt():
     ids = PromptBuilder(PromptTemplate(TASK), Letters()).build(["fine", "other"])
     assert len(ids.with_pseudo(None)) == 2
     assert ids.with_pseudo(None).before == ids.before
+
+
+class Words:
+    """A tokenizer of words with the space before them, as byte-level BPE cuts text; ids by first use."""
+
+    def __init__(self):
+        self.ids = {}
+
+    def tokenize(self, text):
+        return [self.ids.setdefault(piece, len(self.ids)) for piece in re.findall(r" ?[^ ]+| +", text)]
+
+    def start_ids(self):
+        return []
+
+
+class Pieces(Words):
+    """One that puts a space before every text, as SentencePiece does."""
+
+    def tokenize(self, text):
+        return super().tokenize(" " + text)
+
+
+@pytest.mark.parametrize("tokenizer", [Words(), Pieces()])
+def test_a_natural_answer_has_the_tokens_that_running_text_has(tokenizer):
+    rows = answer_tokens(["joy", "anger"], "The emotion is", tokenizer, "natural")
+    assert rows == [[tokenizer.ids[" joy"]], [tokenizer.ids[" anger"]]]
+
+
+def test_a_bare_answer_is_tokenised_alone():
+    tokenizer = Words()
+    assert answer_tokens(["joy"], "The emotion is", tokenizer, "bare") == [tokenizer.tokenize("joy")]
+
+
+@pytest.mark.parametrize("prompt", ["情绪为", "The emotion is ", ""])
+def test_no_space_is_added_where_none_is_written(prompt):
+    tokenizer = Words()
+    tokens = answer_tokens(["joy"], prompt, tokenizer, "natural")
+    assert tokens == [tokenizer.tokenize("joy")]
+
+
+def test_a_token_across_prompt_and_answer_is_not_torn():
+    class Merging(Words):
+        def tokenize(self, text):
+            return super().tokenize(text.replace("is +", "is+"))
+
+    tokenizer = Merging()
+    assert answer_tokens(["+1"], "score is", tokenizer, "natural") == [tokenizer.tokenize(" +1")]

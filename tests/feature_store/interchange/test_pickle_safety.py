@@ -351,3 +351,19 @@ def test_python_2_pickles_keep_utf8_texts_and_array_bytes(tmp_path: Path) -> Non
     assert isinstance(found, dict)
     assert found["text"] == "你好"
     np.testing.assert_array_equal(found["audio"], values)
+
+
+@pytest.mark.timeout(30)
+def test_what_is_stored_once_and_named_often_stays_bounded() -> None:
+    array = np.zeros(1_000_000, np.float32)
+    with pytest.raises(ChildFailure, match="add up to more than the file holds"):
+        _decode(pickle.dumps([array] * 30_000))
+    nested: object = ["x"] * 9
+    for _ in range(9):
+        nested = [nested] * 9
+    with pytest.raises(ChildFailure, match="without end"):
+        _decode(pickle.dumps(nested))
+    tree, blob = _decode(pickle.dumps([array] * 3))
+    assert isinstance(tree, list)
+    assert len(tree) == 3
+    assert len(blob) == array.nbytes

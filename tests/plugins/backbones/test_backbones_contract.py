@@ -78,12 +78,17 @@ def scores_are_means(backbone):
 
 
 def loss_weighs_answers(backbone):
-    plain = backbone.answer_loss
+    plain = backbone.answer_losses
 
-    def answer_loss(prompt, answers):
+    def answer_losses(prompt, answers):
         return plain(prompt, answers) * (1 + 0.1 * (len(prompt) > 1))
 
-    backbone.answer_loss = answer_loss
+    backbone.answer_losses = answer_losses
+
+
+def head_reads_the_batch(backbone):
+    plain = backbone.last_states
+    backbone.last_states = lambda prompt: plain(prompt) + 0.1 * len(prompt)
 
 
 def generation_rambles(backbone):
@@ -97,7 +102,8 @@ MISTAKES = {
     states_see_the_future: "test_states_of_a_stream_do_not_see_what_follows",
     reading_takes_the_padding: "test_reading_gives_the_last_state",
     scores_are_means: "test_scores_are_log_probabilities_of_the_answers",
-    loss_weighs_answers: "test_the_loss_weighs_every_token_of_the_batch_the_same",
+    loss_weighs_answers: "test_losses_are_those_of_each_answer_token",
+    head_reads_the_batch: "test_last_states_are_each_prompts_own",
     generation_rambles: "test_generation_is_greedy_and_bounded",
 }
 

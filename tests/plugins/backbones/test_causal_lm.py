@@ -23,7 +23,7 @@ def test_it_is_a_backbone():
 
 def test_the_loss_is_the_plain_models_on_answer_tokens(kind, layout, lora):
     backbone, prompt = make_backbone(kind, lora=lora), make_prompt(layout)
-    loss = backbone.answer_loss(prompt, ANSWERS)
+    loss = backbone.answer_losses(prompt, ANSWERS).mean()
     tokens = [plain_log_probs(backbone, prompt, i, answer) for i, answer in enumerate(ANSWERS)]
     torch.testing.assert_close(loss, -torch.cat(tokens).mean(), atol=1e-5, rtol=0)
 
@@ -31,7 +31,7 @@ def test_the_loss_is_the_plain_models_on_answer_tokens(kind, layout, lora):
 def test_the_gradient_of_pseudo_tokens_is_the_plain_models(kind, layout, lora):
     backbone, prompt = make_backbone(kind, lora=lora), make_prompt(layout)
     prompt.pseudo.requires_grad_()
-    backbone.answer_loss(prompt, ANSWERS).backward()
+    backbone.answer_losses(prompt, ANSWERS).mean().backward()
     found = prompt.pseudo.grad.clone()
     prompt.pseudo.grad = None
     tokens = [plain_log_probs(backbone, prompt, i, answer) for i, answer in enumerate(ANSWERS)]
@@ -85,10 +85,10 @@ def test_a_samples_result_does_not_depend_on_its_neighbours(kind, layout, lora):
         torch.testing.assert_close(
             backbone.answer_scores(take(prompt, order), trie), together[order], atol=1e-5, rtol=0
         )
-    losses = [backbone.answer_loss(take(prompt, [i]), [answer]) for i, answer in enumerate(ANSWERS)]
+    losses = [backbone.answer_losses(take(prompt, [i]), [answer]).mean() for i, answer in enumerate(ANSWERS)]
     sizes = torch.tensor([float(len(answer)) for answer in ANSWERS])
     expected = (torch.stack(losses) * sizes).sum() / sizes.sum()
-    torch.testing.assert_close(backbone.answer_loss(prompt, ANSWERS), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(backbone.answer_losses(prompt, ANSWERS).mean(), expected, atol=1e-5, rtol=0)
 
 
 def test_text_alone_works_without_pseudo_tokens(layout, lora):
@@ -98,7 +98,7 @@ def test_text_alone_works_without_pseudo_tokens(layout, lora):
     with torch.no_grad():
         alone = [plain_log_probs(backbone, prompt, i, trie.answers[7]).sum() for i in range(4)]
         tokens = [plain_log_probs(backbone, prompt, i, answer) for i, answer in enumerate(ANSWERS)]
-        loss = backbone.answer_loss(prompt, ANSWERS)
+        loss = backbone.answer_losses(prompt, ANSWERS).mean()
     torch.testing.assert_close(scores[:, 7], torch.stack(alone), atol=1e-4, rtol=0)
     torch.testing.assert_close(loss, -torch.cat(tokens).mean(), atol=1e-5, rtol=0)
 
@@ -118,7 +118,7 @@ def test_only_pseudo_tokens_and_lora_get_gradients(lora):
     backbone, prompt = make_backbone(lora=lora), make_prompt("paper")
     prompt.pseudo.requires_grad_()
     backbone.train()
-    backbone.answer_loss(prompt, ANSWERS).backward()
+    backbone.answer_losses(prompt, ANSWERS).mean().backward()
     trained = {name for name, parameter in backbone.named_parameters() if parameter.grad is not None}
     expected = {name for name, _ in backbone.named_parameters() if "lora_" in name}
     assert trained == expected == {n for n, p in backbone.named_parameters() if p.requires_grad}
@@ -138,7 +138,7 @@ def test_bfloat16_agrees_with_float32(layout, lora):
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores, exact.answer_scores(prompt, trie), atol=0.5, rtol=0)
     prompt.pseudo.requires_grad_()
-    loss = rough.answer_loss(prompt, ANSWERS)
+    loss = rough.answer_losses(prompt, ANSWERS).mean()
     loss.backward()
     assert loss.dtype == prompt.pseudo.grad.dtype == torch.float32
     assert all(p.dtype == torch.float32 for p in rough.parameters() if p.requires_grad)

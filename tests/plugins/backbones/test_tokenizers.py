@@ -134,7 +134,7 @@ def test_an_original_checkpoint_answers_end_to_end(name, tmp_path):
     trie = AnswerTrie.build([backbone.tokenize(text) for text in ("+1.2", "-0.6", "0.3")])
     scores = backbone.answer_scores(prompt, trie)
     for index, answer in enumerate(trie.answers):
-        loss = backbone.answer_loss(prompt, [answer, answer])
+        loss = backbone.answer_losses(prompt, [answer, answer]).mean()
         torch.testing.assert_close(-loss * 2 * len(answer), scores[:, index].sum(), atol=1e-4, rtol=0)
 
     saved = tmp_path / "converted"

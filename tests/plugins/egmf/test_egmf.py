@@ -90,11 +90,14 @@ def test_without_the_residual_only_the_mixture_is_left() -> None:
         assert_close("f", difference[row, 0], fused_features(without, batch, row), tolerance=1e-5)
 
 
-def test_gates_start_uniform() -> None:
+def test_the_gate_chooses_from_the_first_step_and_both_its_stages_learn() -> None:
     torch.manual_seed(0)
-    module = ExpertGuidedFusion(SIZES, 32, **dict(EGMFConfig(size=16)))
-    alpha = fuse(module, random_batch({"text": 32, **SIZES})).diagnostics["alpha"]
-    assert_close("alpha", alpha, torch.full((4, 3), 1 / 3), tolerance=1e-7)
+    module = ExpertGuidedFusion(SIZES, 32, **dict(EGMFConfig(size=256)))
+    fused = fuse(module, random_batch({"text": 32, **SIZES}))
+    assert diagnose_gate(fused.diagnostics["alpha"], NAMES) == []
+    fused.tokens.square().sum().backward()
+    for stage in (module.gate.feature_gate, module.gate.context_gate):
+        assert all(p.grad.abs().max() > 1e-6 for p in stage.parameters())
 
 
 def test_an_absent_modality_adds_no_frame() -> None:

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from msakit.core.tensors import Encoded, Fused, Sequence
 from msakit.plugins.mse_adapter.config import TGMConfig
@@ -88,8 +89,19 @@ def test_as_many_tokens_as_fused_are_taken_as_they_are() -> None:
 def test_other_counts_are_read_by_learned_queries(tokens: int) -> None:
     pseudo, fused = injector(6, tokens), torch.randn(2, 6, 16)
     wide, queries = pseudo.projection(fused), pseudo.expansion.queries
-    weights = (queries @ wide.transpose(1, 2) / 32**0.5).softmax(-1)
+    keys = wide / wide.square().mean(-1, keepdim=True).sqrt()
+    weights = (queries @ keys.transpose(1, 2) / 32**0.5).softmax(-1)
     assert_close("tokens", pseudo(Fused(fused)), weights @ wide, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("tokens", [5, 7, 8])
+def test_learned_queries_start_with_different_tokens(tokens: int) -> None:
+    torch.manual_seed(0)
+    fused = 0.6 * torch.randn(64, 6, 256) + 0.8 * torch.randn(64, 1, 256)  # alike, as a sample's tokens are
+    module = PseudoTokens(256, 6, 576, tokens, "auto", None)
+    unit = nn.functional.normalize(module(Fused(fused)), dim=-1)
+    others = ~torch.eye(tokens, dtype=torch.bool)
+    assert (unit @ unit.transpose(1, 2))[:, others].mean() < 0.9
 
 
 def test_one_token_is_expanded_to_rank_two() -> None:

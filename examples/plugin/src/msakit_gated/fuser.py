@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from msakit import Encoded, Fused, Sequence
 from msakit.core.interfaces import Diagnostic
-from msakit.core.tensors import Encoded, Fused, Sequence
 
 
 class GatedFusion(nn.Module):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from msakit.core.hooks import hookimpl
-from msakit.core.registry.specs import ComponentSpec, Kind, Source
+from msakit import ComponentSpec, Kind, Source, hookimpl
 
 
 @hookimpl

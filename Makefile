@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help install demo table table-papers test test-all lint docs audit crash attack fuzz bench clean
+.PHONY: help install demo table table-papers test test-all coverage lint docs audit crash attack fuzz bench clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ test: install  ## Run the tests.
 
 test-all: install  ## Run every test, the slow ones too.
 	$(BIN)/python -m pytest
+
+coverage: install  ## Run the tests and measure which branches they take; fails below the floor.
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
 
 lint: install  ## Check style, types and the direction of dependencies.
 	$(BIN)/ruff check .

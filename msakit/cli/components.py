@@ -1,4 +1,4 @@
-"""`msakit components`: what can be named."""
+"""`msakit components`: everything with a name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table
+from msakit.cli.settings import AsJson
 from msakit.core.errors import MsakitError, UnknownNameError
 from msakit.core.registry.specs import Kind
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List and show what can be named.",
+    help="List and describe components, backbones, datasets and recipes.",
 )
 
 SECTIONS = (*(kind.value for kind in Kind), "dataset", "recipe")
@@ -38,7 +39,7 @@ SECTIONS = (*(kind.value for kind in Kind), "dataset", "recipe")
 def list_components(
     section: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(SECTIONS)}.")] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List components, backbones, datasets and recipes."""
     if section is not None and section not in SECTIONS:
@@ -74,7 +75,7 @@ def _origin(backbone: BackboneSpec) -> str:
 def show(
     name: Annotated[str, typer.Argument(help="A short or full name, of any kind.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show everything about one name: source, settings with defaults, and which layer defines it."""
     registry = options.registry()
@@ -107,7 +108,7 @@ def _descriptions(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def _pin(spec: BackboneSpec | DatasetSpec | RecipeSpec) -> dict[str, str]:
-    """Whether a backbone's weights will be the same tomorrow."""
+    """How firmly a backbone's weights are pinned."""
     weights = getattr(spec, "weights", {})
     if "repository" not in weights:
         return {}
@@ -192,7 +193,7 @@ def _type(annotation: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as one reads it; mappings as `key: value` lines."""
+    """A value for people to read; mappings as `key: value` lines."""
     if isinstance(value, dict):
         return "\n".join(f"{key}: {_inline(item)}" for key, item in value.items())
     return _inline(value)

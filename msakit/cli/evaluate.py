@@ -28,14 +28,31 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A run, or a folder of runs seed-<n>.")],
     *,
     split: Annotated[list[str] | None, typer.Option(help="train, valid or test; may be repeated.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Another store than the run was trained on.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Use a different store from training.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Another dataset of the store, of the same task.")
+    ] = None,
+    allow_feature_drift: Annotated[
+        bool,
+        typer.Option("--allow-feature-drift", help="Take features made otherwise than the run's."),
+    ] = False,
     without: Annotated[
         list[str] | None,
         typer.Option(
             help="Take a modality away (text included): MODALITY, or MODALITY=absent|mean|shuffled."
         ),
     ] = None,
-    decode: Annotated[str | None, typer.Option(help="score or generate, instead of the run's own.")] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODALITY=RATE,...",
+            help="Take modalities from a share of the samples: audio=0.3,text=0.5.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of which samples --missing takes them from.")] = 0,
+    decode: Annotated[
+        str | None, typer.Option(help="score or generate. Default: as the run was trained.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's best checkpoint: predictions to disk first, metrics second.
@@ -45,8 +62,10 @@ def evaluate(
     """
     from msakit.runs.results import run_folders
 
-    ablations = [_ablation(text) for text in without or ()]
-    conditions = Conditions(split or ["test"], ablations, store, decode)
+    ablations = [_ablation(text) for text in without or ()] + _missing(missing, seed)
+    conditions = Conditions(
+        split or ["test"], ablations, store, decode, dataset=dataset, allow_drift=allow_feature_drift
+    )
     reports = {folder: _evaluate(folder, conditions) for folder in run_folders(run)}
     if as_json:
         contents = {folder.name: _as_json(report) for folder, report in reports.items()}
@@ -58,12 +77,14 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What to evaluate, and how."""
+    """The splits to evaluate, and how."""
 
     splits: list[str]
     ablations: list[Ablation]
     store: Path | None
     decode: str | None
+    dataset: str | None = None
+    allow_drift: bool = False
 
 
 def _evaluate(folder: Path, conditions: Conditions) -> Report:
@@ -71,7 +92,13 @@ def _evaluate(folder: Path, conditions: Conditions) -> Report:
     from msakit.workflows.load import load_run, stored_samples, with_decoding
 
     trained = with_decoding(load_run(folder, options.registry()), conditions.decode)
-    samples = stored_samples(trained, conditions.store)
+    samples = stored_samples(
+        trained,
+        conditions.store,
+        dataset=conditions.dataset,
+        allow_drift=conditions.allow_drift,
+        on_warning=say,
+    )
     total = sum(len(samples.rows(name)) for name in conditions.splits)
     with progress_bar() as bar:
         task = bar.add_task(f"Evaluating {folder.name}", total=total, note="")
@@ -104,6 +131,19 @@ def _print(folder: Path, report: Report) -> None:
         say(f"{split}: " + (f"other than recorded: {found}" if found else "equal to the recorded result."))
     for place in dict.fromkeys(report.folders.values()):
         say(f"Written to {place}")
+
+
+def _missing(text: str | None, seed: int) -> list[Any]:
+    from msakit.evaluation.ablation import Ablation
+
+    ablations = []
+    for part in text.split(",") if text else ():
+        modality, _, rate = part.strip().partition("=")
+        try:
+            ablations.append(Ablation(modality, rate=float(rate), seed=seed))
+        except ValueError as error:
+            raise InputError(f"--missing {part}: expected MODALITY=RATE, such as audio=0.3.") from error
+    return ablations
 
 
 def _ablation(text: str) -> Ablation:

@@ -10,7 +10,7 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.render import print_json, print_table, progress_bar, say
-from msakit.cli.settings import ShardOption
+from msakit.cli.settings import AsJson, ShardOption, parse_pairs
 from msakit.core.errors import ConfigError, InputError
 from msakit.core.shards import Shard
 
@@ -33,9 +33,9 @@ _SHOWN = 20
 def extract(
     manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines; columns: docs/extraction.md.")],
     *,
-    store: Annotated[Path, typer.Option(help="Folder of the store; made when absent.")],
-    audio: Annotated[str | None, typer.Option(help="Extractor for the sound.")] = None,
-    vision: Annotated[str | None, typer.Option(help="Extractor for the picture.")] = None,
+    store: Annotated[Path, typer.Option(help="The store: a folder, created if absent.")],
+    audio: Annotated[str | None, typer.Option(help="Audio extractor.")] = None,
+    vision: Annotated[str | None, typer.Option(help="Vision extractor.")] = None,
     modality: Annotated[
         list[str] | None, typer.Option(help="MODALITY=EXTRACTOR for any other; may be repeated.")
     ] = None,
@@ -46,23 +46,23 @@ def extract(
         list[str] | None, typer.Option("--set", help="MODALITY.SETTING=VALUE, as in audio.frame_shift_s=0.1.")
     ] = None,
     transcribe: Annotated[
-        bool, typer.Option("--transcribe", help="Write down what is said in clips without a text.")
+        bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")
     ] = False,
     transcriber: Annotated[
-        str, typer.Option(help="What transcribes; its settings are --set text.SETTING=VALUE.")
+        str, typer.Option(help="Transcriber; set its options with --set text.SETTING=VALUE.")
     ] = "whisper",
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that extract.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of extraction processes.")] = 1,
     shard: ShardOption = "1/1",
     wal_dir: WalDir = None,
     no_locks: NoLocks = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what there is to do; do nothing.")
+        bool, typer.Option("--dry-run", help="Report what would be done, and do nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Extract features of every clip of a manifest into a store. Features that are there are not redone.
+    """Extract features of every clip of a manifest into a store. Features already stored are kept.
 
     A shard extracts its clips' features. When all of them are in one store (`msakit store merge`), the same
     command without --shard finds them there and writes the dataset's table.
@@ -70,7 +70,8 @@ def extract(
     share = Shard.parse(shard)
     settings = _settings(setting)
     writes = (transcriber, settings.pop("text", {})) if transcribe else None
-    factories = _factories({"audio": audio, "vision": vision, **_pairs("--modality", modality)}, settings)
+    others = dict(parse_pairs("--modality", modality, example="face=blendshapes"))
+    factories = _factories({"audio": audio, "vision": vision, **others}, settings)
     if nonfinite not in _POLICIES:
         raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
 
@@ -108,7 +109,7 @@ def _settings(assignments: list[str] | None) -> dict[str, dict[str, Any]]:
     from msakit.core.files import parse_value
 
     settings: dict[str, dict[str, Any]] = {}
-    for key, text in _pairs("--set", assignments).items():
+    for key, text in parse_pairs("--set", assignments, example="audio.fps=25"):
         modality, _, field = key.partition(".")
         if not field:
             raise ConfigError("--set", [(key, "settings are written MODALITY.SETTING=VALUE")])
@@ -149,14 +150,6 @@ def _transcribe(
         return transcribe_rows(
             rows, transcriber, known, lambda clip_id: progress.update(bar, advance=1, note=clip_id)
         )
-
-
-def _pairs(option: str, values: Sequence[str] | None) -> dict[str, str]:
-    pairs = [value.partition("=") for value in values or ()]
-    for key, equals, value in pairs:
-        if not (key and equals and value):
-            raise InputError(f"{option} {key}{equals}{value} is not of the form NAME=VALUE.")
-    return {key: value for key, _, value in pairs}
 
 
 def _dry_run(extraction: Extraction, rows: Sequence[ManifestRow], store: Path) -> ExtractionReport:

@@ -1,7 +1,9 @@
-"""`msakit predict`: from media or stored samples to an answer."""
+"""`msakit predict`: from media or stored samples to answers."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msakit.cli.context import options
-from msakit.cli.render import print_json, print_table, progress_bar, say
-from msakit.cli.settings import AsJson
-from msakit.core.errors import InputError
+from msakit.cli.render import number, print_json, print_table, progress_bar, say
+from msakit.cli.settings import AsJson, parse_overrides
+from msakit.core.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from msakit.core.registry.registry import Registry
-    from msakit.runs.predictions import Answer
+    from msakit.core.interfaces import MediaClip, Transcriber
     from msakit.workflows.load import TrainedRun
+    from msakit.workflows.responses import Response
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -25,70 +27,178 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
     epilog='Example: msakit predict runs/quickstart/multimodal examples/clips/*.mp4 --text "what a film"'
 )
 def predict(
-    run: Annotated[
-        Path, typer.Argument(help="A run directory; of a folder of runs seed-<n>, the first run answers.")
-    ],
-    clips: Annotated[list[Path] | None, typer.Argument(help="Media files (video, or audio alone).")] = None,
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    clips: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Media files, folders, patterns, manifests (.csv, .jsonl), or - for a path a line."
+        ),
+    ] = None,
     *,
     text: Annotated[
         list[str] | None,
-        typer.Option(help="What is said: once for each file in turn, or once for all of them."),
+        typer.Option(help="The words spoken: once per file, in order, or once for all files."),
+    ] = None,
+    transcribe: Annotated[
+        bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")
+    ] = False,
+    transcriber: Annotated[
+        str, typer.Option(help="Transcriber; set its options with --set text.SETTING=VALUE.")
+    ] = "whisper",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="text.SETTING of the transcriber.")
     ] = None,
     ids: Annotated[
-        list[str] | None, typer.Option("--id", help="A stored sample instead of a file; may be repeated.")
+        list[str] | None,
+        typer.Option("--id", help="Predict a stored sample instead of a file; may be repeated."),
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Where stored samples are; default: the run's store.")
+        Path | None, typer.Option(help="The feature store of stored samples. Default: the run's.")
     ] = None,
-    decode: Annotated[str | None, typer.Option(help="score or generate, instead of the run's own.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Which dataset of the store; all its samples.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Of a stored dataset: train, valid or test only.")] = None,
+    allow_feature_drift: Annotated[
+        bool,
+        typer.Option("--allow-feature-drift", help="Take features made otherwise than the run's."),
+    ] = False,
+    decode: Annotated[
+        str | None, typer.Option(help="score or generate. Default: as the run was trained.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write answers to .csv, .jsonl or .parquet.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answer for media files, text or stored samples: label or score, with probabilities."""
-    from msakit.runs.results import run_folders
+    """Answer for media files, text or stored samples: score or label, with probabilities.
+
+    A file that cannot be read is reported, the others are answered, and the exit code is 1.
+    """
+    is_stored = bool(ids or dataset or split)
+    if bool(clips or text) == is_stored:
+        hint = "Give media files and --text; or --id; or --store, --dataset and --split."
+        raise InputError("Nothing to predict, or two things at once.", hint=hint)
     from msakit.workflows.load import load_run, with_decoding
+    from msakit.workflows.responses import check_format, write_responses
 
-    if bool(clips or text) == bool(ids):
-        raise InputError(
-            "Nothing to predict, or two things at once.", hint="Give media files and --text, or --id."
-        )
-    registry = options.registry()
-    chosen = run_folders(run)[0]
-    if chosen != run:
-        say(f"Answers are those of {chosen}.")
-    trained = with_decoding(load_run(chosen, registry), decode)
-    answers = _stored(trained, ids, store) if ids else _media(trained, registry, clips or [], text or [])
+    if output is not None:
+        check_format(output)
+    found = _with_texts(clips or [], text or [])
+    trained = with_decoding(load_run(run, options.registry()), decode)
+    if is_stored:
+        chosen = (ids or [], store, dataset, split)
+        responses = _stored(trained, *chosen, allow_drift=allow_feature_drift)
+    elif found:
+        writer = _transcriber(transcriber, setting) if transcribe else None
+        responses = _media(trained, found, writer, allow_drift=allow_feature_drift)
+    else:
+        responses = _texts(trained, text or [])
+    if output is not None:
+        write_responses(output, responses)
+        say(f"{output}: {len(responses)} answers.")
     if as_json:
-        print_json([asdict(answer) for answer in answers])
-        return
-    _show(answers)
+        print_json([asdict(response) for response in responses])
+    elif output is None:
+        _show(responses)
+    _tell(responses)
 
 
-def _stored(trained: TrainedRun, ids: list[str], store: Path | None) -> list[Answer]:
-    from msakit.workflows.load import stored_samples
-    from msakit.workflows.predict import predict_batch
+def _with_texts(sources: list[str], texts: list[str]) -> list[MediaClip]:
+    """The clips, with the texts that were given put to them."""
+    from dataclasses import replace
 
-    samples = stored_samples(trained, store)
-    batches = [samples.batch(samples.rows_of([name])) for name in ids]
-    return [answer for batch in batches for answer in predict_batch(trained, batch)]
+    from msakit.extraction.sources import find_clips
+
+    clips = find_clips(sources, sys.stdin) if sources else []
+    if not clips or not texts:
+        return clips
+    if len(texts) not in (1, len(clips)):
+        hint = "Give --text once, or once for each file."
+        raise InputError(f"{len(texts)} texts for {len(clips)} files.", hint=hint)
+    spoken = texts * len(clips) if len(texts) == 1 else texts
+    return [replace(clip, text=said) for clip, said in zip(clips, spoken, strict=True)]
 
 
-def _media(trained: TrainedRun, registry: Registry, clips: list[Path], texts: list[str]) -> list[Answer]:
-    from msakit.workflows.predict import predict_media
+def _transcriber(name: str, assignments: list[str] | None) -> Transcriber:
+    from msakit.extraction.extractors import make_transcriber
 
-    if not clips:
-        return predict_media(trained, registry, clips, texts)
+    settings = {}
+    for key, value in parse_overrides(assignments):
+        if not key.startswith("text."):
+            raise ConfigError("--set", [(key, "settings are written text.SETTING=VALUE")])
+        settings[key.removeprefix("text.")] = value
+    return make_transcriber(options.registry(), name, settings)
+
+
+def _media(
+    trained: TrainedRun, clips: list[MediaClip], transcriber: Transcriber | None, *, allow_drift: bool
+) -> list[Response]:
+    from msakit.extraction.extractors import licence_notices
+    from msakit.workflows.predict import MediaReader, predict_clips
+
+    registry = options.registry()
+    reader = MediaReader(trained, registry, allow_drift=allow_drift)
+    for line in (*licence_notices(registry, reader.extractor_names), *reader.warnings):
+        say(line)
     with progress_bar() as bar:
         task = bar.add_task("Predicting", total=len(clips), note="")
-        return predict_media(trained, registry, clips, texts, on_clip=lambda: bar.advance(task))
+        return list(
+            predict_clips(
+                trained, reader, clips, transcriber=transcriber, on_clip=lambda done: bar.advance(task, done)
+            )
+        )
 
 
-def _show(answers: list[Answer]) -> None:
+def _stored(
+    trained: TrainedRun,
+    ids: list[str],
+    store: Path | None,
+    dataset: str | None,
+    split: str | None,
+    *,
+    allow_drift: bool,
+) -> list[Response]:
+    from msakit.workflows.load import stored_samples
+    from msakit.workflows.predict import predict_stored
+
+    samples = stored_samples(trained, store, dataset=dataset, allow_drift=allow_drift, on_warning=say)
+    rows = samples.rows_of(ids) if ids else samples.table.rows(split=split)
+    with progress_bar() as bar:
+        task = bar.add_task("Predicting", total=len(rows), note="")
+        return list(predict_stored(trained, samples, rows, lambda done: bar.advance(task, done)))
+
+
+def _texts(trained: TrainedRun, texts: list[str]) -> list[Response]:
+    from msakit.workflows.predict import respond_to, text_batch
+
+    widths = trained.run.widths()
+    return [each for text in texts for each in respond_to(trained, text_batch(text, widths))]
+
+
+def _show(responses: Sequence[Response]) -> None:
     rows = []
-    for answer in answers:
-        likeliest = "  ".join(f"{name} {chance:.1%}" for name, chance in answer.likeliest)
-        prediction = "unreadable" if answer.prediction is None else str(answer.prediction)
-        rows.append((answer.id, prediction, likeliest or answer.generated or ""))
-    print_table("", ("sample", "answer", "likeliest"), rows, right=("answer",))
-    for answer in answers:
-        if answer.absent:
-            say(f"{answer.id}: predicted without {', '.join(answer.absent)}.")
+    for each in responses:
+        if each.error:
+            continue
+        likeliest = "  ".join(f"{name} {chance:.1%}" for name, chance in each.likeliest)
+        answer = "unreadable" if each.prediction is None else str(each.prediction)
+        words = each.label if each.label != answer else ""
+        rows.append((each.id, answer, words, number(each.positive, 3), likeliest or each.generated or ""))
+    columns = ("sample", "answer", "in words", "P(positive)", "likeliest")
+    print_table("", columns, rows, right=("answer", "P(positive)"))
+
+
+def _tell(responses: Sequence[Response]) -> None:
+    """What is to be known about the answers, and exit code 1 where one is missing."""
+    for each in responses:
+        if each.absent and not each.error:
+            say(f"{each.id}: predicted without {', '.join(each.absent)}.")
+        for note in each.notes:
+            say(f"{each.id}: {note}.")
+    failed = [each for each in responses if each.error]
+    for each in failed:
+        say(f"{each.id}: not answered: {each.error}")
+    if failed:
+        say(f"{len(failed)} of {len(responses)} could not be answered.")
+        raise typer.Exit(1)

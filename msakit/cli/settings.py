@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from msakit.core.errors import ConfigError
+from msakit.core.errors import InputError
 from msakit.core.files import parse_value
 
 if TYPE_CHECKING:
@@ -28,15 +28,25 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def parse_overrides(assignments: Iterable[str] | None) -> list[tuple[str, Any]]:
-    """KEY=VALUE texts to pairs; values are read as YAML.
+    """What `--set` gives, as pairs; values are read as YAML.
 
     Raises:
-        ConfigError: One has no equals sign.
+        InputError: One is not of the form KEY=VALUE.
+    """
+    pairs = parse_pairs("--set", assignments, example="training.epochs=5")
+    return [(key, parse_value(value)) for key, value in pairs]
+
+
+def parse_pairs(option: str, values: Iterable[str] | None, *, example: str) -> list[tuple[str, str]]:
+    """Values of a repeatable option, each of the form KEY=VALUE, as pairs.
+
+    Raises:
+        InputError: One is not of that form.
     """
     pairs = []
-    for assignment in assignments or ():
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise ConfigError("--set", [(assignment, "expected KEY=VALUE, such as training.epochs=5")])
-        pairs.append((key.strip(), parse_value(value)))
+    for given in values or ():
+        key, equals, value = given.partition("=")
+        if not (equals and key.strip()):
+            raise InputError(f"{option} {given}: KEY=VALUE is expected.", hint=f"Such as {option} {example}")
+        pairs.append((key.strip(), value))
     return pairs

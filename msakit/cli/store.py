@@ -1,4 +1,4 @@
-"""`msakit store`: look into feature stores and keep them in order."""
+"""`msakit store`: inspect and maintain feature stores."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from msakit.cli import store_interchange, store_upkeep
 from msakit.cli.render import print_error, print_json, print_table, progress_bar, say
+from msakit.cli.settings import AsJson
 
 if TYPE_CHECKING:
     from msakit.feature_store import FeatureStore
@@ -17,19 +18,18 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="Create, fill, inspect and mend feature stores.",
+    help="Create, fill, inspect and repair feature stores.",
     epilog="Example: msakit store ls feats",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 StoreArgument = Annotated[Path, typer.Argument(help="The store: a folder or a single .h5 file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 MAX_KEYS_SHOWN = 3
 
 
 @app.command("ls", epilog="Example: msakit store ls feats")
-def list_command(store: StoreArgument, *, as_json: JsonOption = False) -> None:
+def list_command(store: StoreArgument, *, as_json: AsJson = False) -> None:
     """List datasets and feature sets. Exit code 1 when one of them cannot be read."""
     from msakit.feature_store.upkeep.description import describe_store
 
@@ -51,7 +51,7 @@ def info_command(
     store: StoreArgument,
     name: Annotated[str, typer.Argument(help="A dataset, or the beginning of a fingerprint.")],
     *,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show everything about one dataset or feature set: sizes, settings, who made it with what."""
     from msakit.feature_store.upkeep.description import describe_dataset, describe_feature_set
@@ -73,7 +73,7 @@ def validate_command(
     repair: Annotated[
         bool, typer.Option("--repair", help="Put damaged files aside and keep their good samples.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check that a store is whole. Exit code 1 when something is damaged."""
     from msakit.feature_store.upkeep.validation import validate_store

@@ -1,4 +1,4 @@
-"""`msakit store check`: the data doctor."""
+"""`msakit store check`: find problems in a dataset."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table
+from msakit.cli.settings import AsJson
 from msakit.cli.store_progress import store_progress
 from msakit.feature_store.errors import StoreError
 
@@ -24,7 +25,7 @@ def check_command(
     label_range: Annotated[str, typer.Option(help="LOW,HIGH that labels must lie in.")] = "",
     label_step: Annotated[float, typer.Option(help="Grid that labels must lie on, such as 0.2.")] = 0.0,
     language: Annotated[str, typer.Option(help="Language tag the texts must be in.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Examine the data of a store: labels, texts, features, leaks between splits. Exit code 1 on errors."""
     from msakit.feature_store import FeatureStore
@@ -58,7 +59,7 @@ def _expect(
     label_step: float,
     language: str,
 ) -> Expectations:
-    """What the options say about a dataset, then its table, then the registry."""
+    """Expectations from the options, then the dataset's table, then the registry."""
     from msakit.feature_store.doctor import Expectations
 
     spec = next((spec for spec in options.registry().datasets() if spec.name == dataset), None)

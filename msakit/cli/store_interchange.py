@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from msakit.cli import store_import_options as given
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.render import print_json, print_table, say
+from msakit.cli.settings import AsJson, parse_pairs
 from msakit.cli.store_check import check_command
 from msakit.cli.store_progress import store_progress
 from msakit.feature_store.errors import StoreError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from msakit.feature_store.interchange import ImportReport
 
 StoreArgument = Annotated[Path, typer.Argument(help="The store: a folder or a single .h5 file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PADDING_TEXT = {
     "back": "cut behind",
     "front": "cut before",
@@ -64,12 +63,13 @@ def import_command(
     wal_dir: WalDir = None,
     no_locks: NoLocks = False,
     dry_run: given.DryRun = False,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Import a corpus: MMSA and MSE-Adapter pickles, .csd sequences, .npy folders, CSV dialogues."""
     from msakit.feature_store.interchange import ImportOptions, import_files
 
     spec = _spec(dataset)
+    modality_paths = parse_pairs("--modality-file", modality_file, example="audio=audio.csd")
     wanted = ImportOptions(
         dataset=dataset,
         format=source_format,
@@ -77,11 +77,11 @@ def import_command(
         dtype=dtype,
         language=language or (spec.language if spec else ""),
         modalities=tuple(modality or ()),
-        modality_files={name: Path(value) for name, value in _pairs("--modality-file", modality_file)},
-        extractors=dict(_pairs("--extractor", extractor)),
+        modality_files={name: Path(value) for name, value in modality_paths},
+        extractors=dict(parse_pairs("--extractor", extractor, example="audio=covarep")),
         split=split,
         split_file=split_file,
-        columns=dict(_pairs("--column", column)),
+        columns=dict(parse_pairs("--column", column, example="text=Utterance")),
         label_column=label_column,
         file_pattern=file_pattern,
         features_from=features_from,
@@ -103,11 +103,13 @@ def export_command(
     store: StoreArgument,
     file: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
     *,
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Which one, where there are several.")] = "",
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="The dataset, if the store has several.")
+    ] = "",
     single_file: Annotated[
         bool, typer.Option("--single-file", help="Write a read-only store file instead.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Export a dataset as an MMSA pickle, which imports back to the same data, or as a single-file store."""
     from msakit.feature_store import FeatureStore
@@ -136,16 +138,6 @@ def export_command(
     print_table(f"{file}", ("split", "key", "shape"), rows)
     for note in report.notes:
         say(f"Note: {note}")
-
-
-def _pairs(option: str, values: Sequence[str] | None) -> list[tuple[str, str]]:
-    pairs = []
-    for value in values or ():
-        name, sign, rest = value.partition("=")
-        if not sign or not name or not rest:
-            raise StoreError(f"{option} {value!r} is not NAME=VALUE", f"As in {option} audio=...")
-        pairs.append((name, rest))
-    return pairs
 
 
 def _spec(dataset: str) -> DatasetSpec | None:

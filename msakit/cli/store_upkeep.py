@@ -10,6 +10,7 @@ import typer
 
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.render import print_json, print_table, say
+from msakit.cli.settings import AsJson
 from msakit.feature_store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from msakit.feature_store.upkeep.garbage import Garbage
 
 FolderArgument = Annotated[Path, typer.Argument(help="The store: a folder.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and do nothing.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def merge_command(
     sources: Annotated[list[Path], typer.Argument(help="Stores to copy from: folders or .h5 files.")],
     *,
     dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Copy what other stores have and this one lacks. Datasets of the same name become new versions."""
     from msakit.feature_store import FeatureStore
@@ -66,7 +66,7 @@ def select_command(
     ] = None,
     ids: Annotated[Path | None, typer.Option(help="Keep the ids listed in this file, one a line.")] = None,
     dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Copy part of a dataset, with its features, into a new store."""
     from msakit.feature_store import FeatureStore
@@ -89,7 +89,7 @@ def compact_command(
     *,
     small_mb: Annotated[float, typer.Option(help="Merge shards smaller than this.")] = 64.0,
     dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Merge small shards and drop duplicates."""
     from msakit.feature_store import FeatureStore
@@ -143,10 +143,10 @@ def collect_command(
         bool, typer.Option("--unreferenced", help="Also feature sets that no current table names.")
     ] = False,
     grace_min: Annotated[
-        float, typer.Option(help="Keep what was compacted or changed in the last so many minutes.")
+        float, typer.Option(help="Keep anything compacted or changed within this many minutes.")
     ] = 60.0,
     dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove compacted shards and, if asked, feature sets that no dataset uses and nobody is filling."""
     from msakit.feature_store import FeatureStore
@@ -174,12 +174,13 @@ def recover_command(
     wal_dir: WalDir = None,
     no_locks: NoLocks = False,
     adopt_foreign: Annotated[
-        bool, typer.Option("--adopt-foreign", help="Also journals of other machines, whose writers are dead.")
+        bool,
+        typer.Option("--adopt-foreign", help="Include journals of other machines whose writers are dead."),
     ] = False,
     older_than_min: Annotated[float, typer.Option(help="... untouched for this many minutes.")] = 10.0,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Seal what dead writers left in their journals."""
+    """Recover samples from the journals of writers that died."""
     from msakit.feature_store import FeatureStore
     from msakit.feature_store.upkeep.maintenance import recover
 

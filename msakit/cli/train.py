@@ -34,21 +34,19 @@ def train(
         typer.Option("--output", "-o", help="The run directory; default: runs/ and the file's name."),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Train so many runs, seeds 1111, 2222, ...; one folder each.")
+        int, typer.Option(min=1, help="Number of runs, with seeds 1111, 2222, ...; one folder each.")
     ] = 1,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume", help="Accept a finished run too. An interrupted one goes on without being asked."
-        ),
+        typer.Option("--resume", help="Accept a finished run as well. Interrupted runs continue without it."),
     ] = False,
     assignments: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a pipeline; the best checkpoint on the validation split is kept and evaluated.
+    """Train a pipeline, then evaluate its best checkpoint on the validation split and the test split.
 
-    After Ctrl-C, SIGTERM or a kill the same command goes on. Under `accelerate launch` several processes
-    train one run together.
+    After Ctrl-C, SIGTERM or a kill the same command continues the run. Under `accelerate launch` several
+    processes train one run together.
     """
     from msakit.core import processes
     from msakit.core.files import read_yaml

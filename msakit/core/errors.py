@@ -67,7 +67,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class InputError(MsakitError):
-    """What the user gave is wrong; nothing was done."""
+    """Invalid input from the user; nothing was done."""
 
     exit_code = 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -21,16 +22,35 @@ How = Literal["absent", "mean", "shuffled"]
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """What is taken away, and how.
+    """A modality to take away, and how.
 
     Attributes:
         modality: "text" or one of the pipeline's modalities.
         how: "absent": as if the sample never had it; "mean": every frame is the training split's mean;
             "shuffled": another sample's, chosen by a fixed permutation of the table.
+        rate: Share of the samples it is taken from (absent only); which, only seed and sample id decide.
+        seed: Of that choice.
     """
 
     modality: str
     how: How = "absent"
+    rate: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that is no share, or one that only `absent` knows."""
+        if not 0 <= self.rate <= 1 or (self.rate < 1 and self.how != "absent"):
+            raise InputError(f"{self.modality}: a missing rate is a share from 0 to 1, got {self.rate:g}.")
+
+    @property
+    def described(self) -> str:
+        """How it is taken away, in words."""
+        return self.how if self.rate == 1 else f"{self.how} in {self.rate:.4g}, seed {self.seed}"
+
+    def takes(self, sample_id: str) -> bool:
+        """Whether it is taken from this sample."""
+        draw = hashlib.blake2b(f"{self.seed}/{self.modality}/{sample_id}".encode(), digest_size=8).digest()
+        return int.from_bytes(draw, "big") < self.rate * 2**64
 
 
 def ablate(batch: Batch, ablations: Iterable[Ablation], samples: Samples) -> Batch:
@@ -51,13 +71,22 @@ def _ablate(batch: Batch, ablation: Ablation, samples: Samples) -> Batch:
         msg = f"The pipeline has no modality '{name}' to do without; it has: {known}."
         raise InputError(msg)
     if ablation.how == "absent":
-        return batch.without(name)
+        return _without_some(batch, ablation) if ablation.rate < 1 else batch.without(name)
     if ablation.how == "mean":
         return _with_mean(batch, name, samples)
     donors = samples.batch(samples.donor_rows(batch.ids))
     if name == "text":
         return replace(batch, texts=donors.texts)
     return replace(batch, modalities={**batch.modalities, name: donors.modalities[name]})
+
+
+def _without_some(batch: Batch, ablation: Ablation) -> Batch:
+    name, gone = ablation.modality, [ablation.takes(sample) for sample in batch.ids]
+    if name == "text":
+        return replace(batch, texts=[None if g else t for g, t in zip(gone, batch.texts, strict=True)])
+    sequence = batch.modalities[name]
+    lengths = sequence.lengths.masked_fill(torch.tensor(gone, device=sequence.lengths.device), 0)
+    return replace(batch, modalities={**batch.modalities, name: Sequence(sequence.values, lengths)})
 
 
 def _with_mean(batch: Batch, name: str, samples: Samples) -> Batch:

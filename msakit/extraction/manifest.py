@@ -12,8 +12,8 @@ from msakit.core.errors import ConfigError, InputError, MediaError
 from msakit.core.files import parse_json, read_text
 from msakit.core.interfaces import MediaClip
 from msakit.feature_store.interchange.csv_text import QUOTING_HINT, CsvProblem, read_csv_records
+from msakit.feature_store.table import SPLITS
 
-SPLITS = ("train", "valid", "test")
 _TEXT = ("id", "path", "text", "split", "label_name", "speaker", "dialogue", "language")
 _NUMBERS = ("label", "start_s", "end_s", "utterance")
 _MAX_PROBLEMS = 20

@@ -41,7 +41,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Computed:
-    """What came of a task: values [T, D], or the reason why there are none.
+    """The result of a task: values [T, D], or the reason why there are none.
 
     `absent` tells a clip without the stream (an absent modality) from one that is damaged; `notes` say what
     makes the values less reliable.
@@ -70,7 +70,7 @@ def compute(
     jobs = list(_jobs(tasks, extractors))
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
-            yield from zip(job, _extract(extractors[job[0].modality], _clips(job)), strict=True)
+            yield from zip(job, extract_clips(extractors[job[0].modality], _clips(job)), strict=True)
         return
     # Started anew rather than forked: the extractors' libraries have threads already.
     context = multiprocessing.get_context("spawn")
@@ -125,10 +125,11 @@ def _start_worker(factories: dict[str, Factory], num_workers: int) -> None:
 
 
 def _work(modality: str, clips: list[MediaClip]) -> list[Computed]:
-    return _extract(_extractors[modality], clips)
+    return extract_clips(_extractors[modality], clips)
 
 
-def _extract(extractor: Extractor, clips: Sequence[MediaClip]) -> list[Computed]:
+def extract_clips(extractor: Extractor, clips: Sequence[MediaClip]) -> list[Computed]:
+    """What an extractor makes of each clip, several at once where it can; a bad clip spoils no other."""
     if not isinstance(extractor, BatchExtractor):
         return [_attempt(lambda clip: _checked(extractor, extractor.extract(clip)), clip) for clip in clips]
     read = [_attempt(extractor.read, clip) for clip in clips]
@@ -137,7 +138,7 @@ def _extract(extractor: Extractor, clips: Sequence[MediaClip]) -> list[Computed]
 
 
 def _attempt(function: Callable[[MediaClip], T], clip: MediaClip) -> T | Computed:
-    """What the function makes of a clip, or why it cannot."""
+    """The function's result for a clip, or why there is none."""
     try:
         return function(clip)
     except AbsentModalityError as error:

@@ -15,6 +15,7 @@ from msakit.feature_store.keys import KEY_BYTES
 Int64 = npt.NDArray[np.int64]
 Column = tuple[str, ...] | npt.NDArray[np.float64] | Int64
 
+SPLITS = ("train", "valid", "test")
 TEXT_COLUMNS = ("id", "split", "text", "label_name", "speaker", "dialogue", "language", "content")
 FLOAT_COLUMNS = ("label", "start_s", "end_s")
 NO_UTTERANCE = -1

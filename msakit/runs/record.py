@@ -1,4 +1,4 @@
-"""metrics.json: what a run, or a further evaluation of it, came to. One typed, versioned record."""
+"""metrics.json: the results of a run or of a further evaluation, as one typed, versioned record."""
 
 from __future__ import annotations
 
@@ -62,10 +62,11 @@ class Truncation(_Part):
 
 
 class Condition(_Part):
-    """In what an evaluation differs from the run's own: decoding, store, modalities taken away."""
+    """In what an evaluation differs from the run's own: decoding, store, dataset, modalities taken away."""
 
     decode: Literal["score", "generate"] | None = None
     store: str | None = None
+    dataset: str | None = None
     without: tuple[str, ...] = ()
 
     @property
@@ -74,6 +75,7 @@ class Condition(_Part):
         parts = [f"without {name}" for name in self.without]
         parts += [f"decode {self.decode}"] if self.decode else []
         parts += [f"store {self.store}"] if self.store else []
+        parts += [f"dataset {self.dataset}"] if self.dataset else []
         return ", ".join(parts)
 
 

@@ -15,6 +15,7 @@ from msakit.core.tensors import Sequence
 from msakit.feature_store import FeatureStore
 from msakit.feature_store.collate import read_tensors
 from msakit.feature_store.reader import prefetched
+from msakit.feature_store.table import SPLITS
 from msakit.samples.statistics import FrameMoments
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from msakit.feature_store import FeatureReader, SampleTable
     from msakit.samples.statistics import Statistics
 
-SPLITS = ("train", "valid", "test")
 SCAN_BATCH = 64
 NAMED_SAMPLES = 5
 
@@ -110,7 +110,7 @@ class Samples:
 
     @property
     def feature_descriptions(self) -> dict[str, dict[str, Any]]:
-        """What made each modality's features, so that a run can make them again from media."""
+        """The recipe of each modality's features, so that a run can extract them again from media."""
         return {
             name: {
                 "fingerprint": reader.feature_set.fingerprint,

@@ -39,7 +39,7 @@ REPEATED = "repeated"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
         condition: What was other than in the run's own evaluation, in words; "" for nothing.
@@ -83,7 +83,7 @@ def evaluate_run(
     """
     run = trained.run
     samples.check_widths(run.widths())
-    condition = _condition(trained, ablations, store)
+    condition = _condition(trained, samples, ablations, store)
     recorded = run.read_record()
     report = Report(condition.title)
     results: dict[Path, RunRecord] = {}
@@ -111,8 +111,10 @@ def _write_records(results: Mapping[Path, RunRecord]) -> None:
         Run(folder).write_record(record)
 
 
-def _condition(trained: TrainedRun, ablations: Sequence[Ablation], store: Path | None) -> Condition:
-    """What differs from the conditions the run was trained under."""
+def _condition(
+    trained: TrainedRun, samples: Samples, ablations: Sequence[Ablation], store: Path | None
+) -> Condition:
+    """Differences from the conditions the run was trained under."""
     decode = trained.resolved.config.answers.decode
     own = read_yaml(trained.run.pipeline_file).get("answers", {}).get("decode", decode)
     data = trained.run.read_json("provenance.json").get("data", {})
@@ -120,7 +122,8 @@ def _condition(trained: TrainedRun, ablations: Sequence[Ablation], store: Path |
     return Condition(
         decode=decode if decode != own else None,
         store=str(store) if is_other else None,
-        without=tuple(f"{a.modality} ({a.how})" for a in ablations),
+        dataset=samples.dataset.name if samples.dataset.name != trained.resolved.dataset.name else None,
+        without=tuple(f"{a.modality} ({a.described})" for a in ablations),
     )
 
 
@@ -178,7 +181,7 @@ def file_digests(run: Run) -> dict[str, str]:
 
 
 def _complaints(pipeline: Pipeline, found: Predictions, split: str) -> list[str]:
-    """What the fuser says of its own diagnostics over a split (a collapsed gate), and of cut texts."""
+    """Warnings of the fuser about its diagnostics over a split (a collapsed gate), and about cut texts."""
     fuser = pipeline.adapter.fuser
     findings: list[str] = []
     if isinstance(fuser, DiagnosedFuser) and fuser.diagnostics.keys() & found.diagnostics.keys():
@@ -210,7 +213,7 @@ def _header(resolved: ResolvedPipeline) -> RunRecord:
 
 
 def constant_answers(samples: Samples, split: str, resolved: ResolvedPipeline) -> dict[str, Any]:
-    """What constant answers get, learnt from the training split; nothing where the store has none."""
+    """Metrics of constant answers learnt from the training split; empty if the store has none."""
     dataset = resolved.dataset
     if "train" not in samples.table.split:
         return {}

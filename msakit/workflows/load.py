@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +15,19 @@ from msakit.core.pipeline.overrides import override
 from msakit.core.pipeline.resolution import resolve
 from msakit.runs.adapter_file import check_shapes
 from msakit.runs.folder import Run
+from msakit.samples.recipe import check_recipe
 from msakit.samples.samples import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from msakit.core.interfaces import Backbone
     from msakit.core.pipeline.pipeline import Pipeline
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.core.registry.registry import Registry
+
+
+_PACKAGE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*) ([0-9][A-Za-z0-9.+!-]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,11 @@ def load_run(folder: Path, registry: Registry, *, backbone: Backbone | None = No
     """
     run = Run.open(folder)
     config = parse_pipeline(read_yaml(run.pipeline_file), str(run.pipeline_file))
-    resolved = resolve(config, registry, source=str(run.pipeline_file))
+    try:
+        resolved = resolve(config, registry, source=str(run.pipeline_file))
+    except InputError as error:
+        error.hint = "\n".join(filter(None, [error.hint, *_missing_packages(run, registry)]))
+        raise
     backbone = backbone or load_backbone(resolved, registry)
     widths = run.widths()
     _check_shapes(run, resolved, registry, widths, backbone.hidden_size)
@@ -50,6 +59,19 @@ def load_run(folder: Path, registry: Registry, *, backbone: Backbone | None = No
     run.load_adapter(pipeline)
     pipeline.eval()
     return TrainedRun(run, resolved, pipeline)
+
+
+def _missing_packages(run: Run, registry: Registry) -> list[str]:
+    """What to install, for each plugin package the run was trained with and that is not here."""
+    here = {report.distribution.partition(" ")[0] for report in registry.manager.reports}
+    recorded = run.read_json("provenance.json").get("plugins", {})
+    packages = sorted({str(package) for package in recorded.values()} if isinstance(recorded, dict) else ())
+    return [
+        f"The run was trained with {found[0]}, which is not installed. If you trust it: "
+        f"pip install '{found[1]}=={found[2]}'"
+        for package in packages
+        if (found := _PACKAGE.fullmatch(package)) and found[1] not in here
+    ]
 
 
 def _check_shapes(
@@ -69,15 +91,38 @@ def with_decoding(trained: TrainedRun, decode: str | None) -> TrainedRun:
     return replace(trained, resolved=replace(trained.resolved, config=parse_pipeline(content, "--decode")))
 
 
-def stored_samples(trained: TrainedRun, store: Path | None) -> Samples:
+def stored_samples(
+    trained: TrainedRun,
+    store: Path | None,
+    *,
+    dataset: str | None = None,
+    allow_drift: bool = False,
+    on_warning: Callable[[str], object] = lambda _: None,
+) -> Samples:
     """The samples of the store given, or else of the one the run was trained on.
 
+    Args:
+        trained: The run.
+        store: Another store than the run's own.
+        dataset: Another dataset of the store than the one the run was trained on; same task and labels.
+        allow_drift: Take features that were made otherwise than the run's.
+        on_warning: Called with what differs and is allowed, or harmless.
+
     Raises:
-        InputError: Neither is there.
-        DataError: The store does not hold what the pipeline was trained on.
+        InputError: Neither store is there.
+        DataError: The store does not hold what the pipeline was trained on, or features made otherwise.
     """
-    samples = Samples.open(store or _recorded_store(trained.run), trained.resolved)
+    place, resolved = store or _recorded_store(trained.run), trained.resolved
+    if dataset is not None:
+        resolved = replace(resolved, dataset=replace(resolved.dataset, name=dataset))
+    samples = Samples.open(place, resolved)
     samples.check_widths(trained.run.widths())
+    recorded = trained.run.read_json("features.json")
+    what = f"'{resolved.dataset.name}' in {place}"
+    for name, present in samples.feature_descriptions.items():
+        notes = check_recipe(name, recorded.get(name, {}), present, what=what, allow=allow_drift)
+        for note in notes:
+            on_warning(note)
     return samples
 
 

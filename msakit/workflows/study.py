@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
 from msakit.core.pipeline.config import parse_pipeline
 from msakit.core.pipeline.overrides import merge, override
 from msakit.core.pipeline.resolution import resolve
+from msakit.core.settings import Settings
 from msakit.core.shards import Shard
 from msakit.metrics.estimate import Estimate
 from msakit.runs.folder import Run, RunFinishedError
@@ -38,16 +39,14 @@ EVERYTHING = Shard()
 Overrides = dict[str, Any]
 
 
-class StudyConfig(BaseModel):
+class StudyConfig(Settings):
     """A study file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = ""
     pipeline: dict[str, Any] | str = Field(description="a pipeline, or the path of one beside the study file")
     systems: dict[str, Overrides] = Field(default={}, description="name to dotted keys and their values")
     grid: dict[str, list[Any]] = Field(default={}, description="dotted key to the values to try")
-    seeds: list[int] = [1111, 2222, 3333]
+    seeds: list[int] = Field(default=[1111, 2222, 3333])
     splits: list[str] = Field(default=["valid"], description="systems only: where results are measured")
 
     @model_validator(mode="after")
@@ -131,7 +130,7 @@ class Study:
         *,
         shard: Shard = EVERYTHING,
     ) -> list[Cell]:
-        """Train every run that is not finished; started ones go on where they stopped.
+        """Train every unfinished run; interrupted ones continue where they stopped.
 
         A run that another process is training is left to it, so several workers may share a study.
 
@@ -168,13 +167,13 @@ class Study:
         }
 
     def baselines(self, split: str) -> dict[str, Metrics]:
-        """What always answering the training mean or median (or class) would get, from any finished run."""
+        """Metrics of always answering the training mean, median or majority class, from any finished run."""
         records = (Run(folder).read_record() for _, _, folder in self.places())
         return next((record.baselines.get(split, {}) for record in records if record), {})
 
 
 def _numbers(record: RunRecord, split: str) -> dict[str, float]:
-    """What a run came to on a split, size and speed included; what is undefined is left out."""
+    """A run's metrics on a split, with size and speed; undefined values are left out."""
     timing = record.timing or Timing()
     found = {
         **record.splits.get(split, {}),

@@ -96,7 +96,9 @@ def train_run(
         pipeline.prepare(samples.words(), partial(_tell, observers))
         pipeline.fit_text_scaling(map(samples.words, in_parts(samples.rows("train"))))
         _fit_head(pipeline, samples)
-        processes.on_main(lambda: run.write_json("provenance.json", _provenance(plan, samples, pipeline)))
+        processes.on_main(
+            lambda: run.write_json("provenance.json", _provenance(plan, samples, pipeline, registry))
+        )
         progress = _train(plan, pipeline, samples, run, observers)
         run.load_adapter(pipeline)
         trained = TrainedRun(run, resolved, pipeline)
@@ -139,7 +141,7 @@ def _tell_plugins(run: Run, registry: Registry) -> None:
 
 
 def _facts(progress: Progress, trained: TrainedRun, registry: Registry) -> dict[str, Any]:
-    """What training knows of the run's record."""
+    """The part of the run's record that training knows."""
     speed = progress.samples / progress.seconds if progress.samples else None
     return {
         "timing": Timing(train_s=progress.seconds, samples_per_s=speed),
@@ -200,7 +202,16 @@ def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -
     return Parameters(trainable=trainable, total=facts.num_parameters + trainable)
 
 
-def _provenance(plan: TrainingPlan, samples: Samples, pipeline: Pipeline) -> dict[str, Any]:
+def _provenance(
+    plan: TrainingPlan, samples: Samples, pipeline: Pipeline, registry: Registry
+) -> dict[str, Any]:
     taken = {"device": str(pipeline.device), "dtype": str(pipeline.backbone.dtype).removeprefix("torch.")}
     seed = plan.resolved.config.training.seed
-    return provenance.collect(seed=seed, data=identify(plan.store, samples), backbone=taken)
+    brought = _plugins(plan.resolved, registry)
+    return provenance.collect(seed=seed, data=identify(plan.store, samples), plugins=brought, backbone=taken)
+
+
+def _plugins(resolved: ResolvedPipeline, registry: Registry) -> dict[str, str]:
+    """Each component and the package it came in."""
+    brought = {choice.spec.full_name: registry.distribution(choice.spec) for choice in resolved.choices}
+    return {name: package for name, package in brought.items() if package}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -98,7 +99,7 @@ def test_build_takes_a_recipe_apart():
     [
         (["build", "--fuser", "tmg"], "Did you mean: tgm"),
         (["build", "--set", "training.lr=1"], "training.lr: unknown key"),
-        (["build", "--set", "nonsense"], "expected KEY=VALUE"),
+        (["build", "--set", "nonsense"], "KEY=VALUE is expected"),
         (["build", "--fuser", "cmpta", "--encoder", "lstm"], "needs a sequence"),
         (["build", "--encoder", "pulse=lstm"], "no such modality"),
         (["build", "--recipe", "mse-adaptor"], "Did you mean: mse-adapter"),
@@ -161,6 +162,25 @@ def test_a_modality_taken_away_changes_predictions_and_is_kept_apart(trained):
     assert "text, audio, vision" in stderr
     code, _, stderr = run("evaluate", folder, "--without", "audio=softly")
     assert (code, "absent, mean, shuffled" in stderr) == (2, True)
+
+
+def test_modalities_go_missing_from_a_share_of_the_samples(trained):
+    folder, _ = trained
+    code, stdout, _ = run("evaluate", folder, "--missing", "audio=0.5,text=0.3", "--seed", "3", "--json")
+    assert code == 0
+    found = json.loads(stdout)
+    assert found["condition"] == "without audio (absent in 0.5, seed 3), without text (absent in 0.3, seed 3)"
+    table = Path(found["folders"]["test"]) / "predictions.test.csv"
+    with table.open(encoding="utf-8", newline="") as stream:
+        absent = [row["absent"].split() for row in csv.DictReader(stream)]
+    assert 0 < sum("audio" in streams for streams in absent) < len(absent)
+    for wrong, told in (
+        ("audio=often", "audio=0.3"),
+        ("audio=2", "from 0 to 1"),
+        ("pulse=0.5", "no modality"),
+    ):
+        code, _, stderr = run("evaluate", folder, "--missing", wrong)
+        assert (code, told in " ".join(stderr.split())) == (2, True)
 
 
 def test_generated_answers_that_cannot_be_read_are_missing_not_zero(trained):

@@ -109,7 +109,7 @@ def test_a_dry_run_makes_no_store(corpus, tmp_path):
         (("--audio", "prosody", "--set", "audio.hop=3"), "hop"),
         (("--audio", "prosody", "--set", "audio.num_mfcc=many"), "num_mfcc"),
         (("--audio", "prosody", "--set", "vision.fps=3"), "audio.SETTING"),
-        (("--audio", "prosody", "--set", "fps"), "NAME=VALUE"),
+        (("--audio", "prosody", "--set", "fps"), "KEY=VALUE is expected"),
         (("--audio", "prosody", "--nonfinite", "ignore"), "none of error, keep, zero"),
         (("--audio", "prosody", "--dtype", "float8"), "float8"),
     ],

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from plugins.extractors.sounds import write_tone
 from typer.testing import CliRunner
 
 from msakit.cli.app import app
+from msakit.feature_store import FeatureStore
 from tests.conftest import tiny_pipeline
 
 pytest.importorskip("mediapipe")
@@ -58,15 +60,67 @@ def test_a_clip_is_answered_as_its_stored_features_are(trained, clip):
     assert from_media["prediction"] == pytest.approx(stored["prediction"], abs=0.11)
 
 
-def test_a_damaged_clip_is_named(trained, tmp_path, clip):
+def test_a_damaged_clip_is_reported_and_the_others_are_answered(trained, tmp_path, clip):
+    folder = tmp_path / "clips"
+    folder.mkdir()
     whole = (CLIPS / clip["path"]).read_bytes()
-    damaged = tmp_path / "damaged.mp4"
-    damaged.write_bytes(whole[: len(whole) // 3])
-    code, stdout, stderr = run("predict", trained, damaged, "--text", "so so")
-    assert code == 2
-    assert "damaged.mp4" in stderr.replace("\n", "")
-    assert "Traceback" not in stderr
-    assert stdout == ""
+    (folder / "damaged.mp4").write_bytes(whole[: len(whole) // 3])
+    (folder / "whole.mp4").write_bytes(whole)
+    (folder / "notes.txt").write_text("no clip")
+    answers = tmp_path / "answers.jsonl"
+    code, stdout, stderr = run("predict", trained, folder, "--text", clip["text"], "-o", answers)
+    assert (code, stdout) == (1, "")
+    assert "damaged.mp4: not answered" in stderr.replace("\n", "")
+    assert "1 of 2 could not be answered" in stderr
+    damaged, good = map(json.loads, answers.read_text().splitlines())
+    assert damaged["id"].endswith("damaged.mp4")
+    assert (damaged["prediction"], "cannot be decoded" in damaged["error"]) == (None, True)
+    [stored] = json.loads(run("predict", trained, "--id", clip["id"], "--json")[1])
+    assert (good["error"], good["notes"], good["text"]) == ("", [], clip["text"])
+    assert good["positive"] == pytest.approx(stored["positive"], abs=2e-3)
+    assert good["label"] == ("positive" if good["prediction"] > 0 else "negative")
+
+
+def test_what_is_missing_is_said(trained, tmp_path):
+    write_tone(tmp_path / "a.wav", seconds=1)
+    code, stdout, stderr = run("predict", trained, tmp_path / "*.wav", "--json")
+    assert code == 0, stderr
+    [answer] = json.loads(stdout)
+    assert answer["absent"] == ["vision", "text"]
+    assert answer["notes"] == ["vision: no video stream", "no text: pass --text or --transcribe"]
+
+
+def test_a_stored_dataset_is_answered_whole(trained, tmp_path):
+    file = tmp_path / "answers.csv"
+    code, _, stderr = run("predict", trained, "--dataset", "demo", "--split", "valid", "-o", file)
+    assert code == 0, stderr
+    with file.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    table = FeatureStore.open(ROOT / "msakit/data/demo.h5").table("demo")
+    assert [row["id"] for row in rows] == [table.id[row] for row in table.rows(split="valid")]
+    assert all(0 <= float(row["positive"]) <= 1 for row in rows)
+    code, _, stderr = run("predict", trained, "--dataset", "other")
+    assert (code, "no dataset 'other'" in stderr.replace("\n", " ")) == (2, True)
+
+
+def test_features_made_otherwise_are_refused(trained, tmp_path):
+    """The same extractor with another step: same width, other numbers."""
+    manifest = tmp_path / "clips" / "manifest.csv"
+    manifest.parent.mkdir()
+    lines = (CLIPS / "manifest.csv").read_text().splitlines()[:3]
+    manifest.write_text("\n".join(lines).replace(",movie", f",{CLIPS}/movie") + "\n")
+    extractors = ("--audio", "prosody", "--vision", "blendshapes", "--set", "audio.frame_shift_s=0.05")
+    assert run("extract", manifest, "--store", tmp_path / "s", *extractors)[0] == 0
+    predict = ("predict", trained, "--store", tmp_path / "s", "--dataset", "clips")
+    code, stdout, stderr = run(*predict)
+    told = " ".join(stderr.split())
+    assert (code, stdout) == (2, "")
+    assert "frame_shift_s: 0.05 here, 0.1 in the run" in told
+    assert "msakit extract MANIFEST --store STORE --audio prosody --set audio.frame_shift_s=0.1" in told
+    assert run("evaluate", trained, "--store", tmp_path / "s", "--dataset", "clips")[0] == 2
+    code, stdout, stderr = run(*predict, "--allow-feature-drift", "--json")
+    assert (code, len(json.loads(stdout))) == (0, 2)
+    assert "frame_shift_s: 0.05 here" in stderr
 
 
 def test_texts_must_match_the_files(trained, clip):

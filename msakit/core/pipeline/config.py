@@ -14,14 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
 from msakit.core.pipeline.overrides import override
+from msakit.core.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Named(BaseModel):
@@ -50,7 +47,7 @@ class DatasetChoice(_Named):
     """A dataset; any field of its description may be overridden (`label_range`, `labels`, ...)."""
 
 
-class PromptConfig(_Strict):
+class PromptConfig(Settings):
     """How a sample is put to the language model."""
 
     layout: Literal["paper", "late"] = Field(
@@ -74,7 +71,7 @@ class PromptConfig(_Strict):
     task: str | None = Field(None, description="task prompt, instead of the dataset's")
 
 
-class AnswerConfig(_Strict):
+class AnswerConfig(Settings):
     """How answers are written and read."""
 
     readout: Literal["tokens", "head"] = Field(
@@ -111,8 +108,8 @@ class AnswerConfig(_Strict):
         return self
 
 
-class FeatureConfig(_Strict):
-    """What is done to stored features before the encoders see them."""
+class FeatureConfig(Settings):
+    """Preprocessing of stored features before the encoders."""
 
     normalise: Literal["standard", "none"] = Field(
         "standard",
@@ -124,10 +121,10 @@ class FeatureConfig(_Strict):
         "vector stands for it, so that 'unknown' differs from silence",
     )
     nonfinite: Literal["error", "zero"] = Field("error", description="what to do about NaN and infinity")
-    max_frames: int | None = Field(None, gt=0, description="keep only the first so many frames")
+    max_frames: int | None = Field(None, gt=0, description="keep at most this many frames from the start")
 
 
-class TrainingConfig(_Strict):
+class TrainingConfig(Settings):
     """Optimisation. The schedule is a cosine with linear warm-up, at zero from its horizon on."""
 
     epochs: int = Field(20, gt=0, description="at most; early stopping may end sooner")
@@ -173,14 +170,16 @@ class TrainingConfig(_Strict):
         description="share of training samples that lose some or all of their modalities (never the text)",
     )
     max_minutes: float | None = Field(
-        None, gt=0, description="end training after the epoch in which so much time is over"
+        None, gt=0, description="stop after the epoch in which this many minutes have passed"
     )
-    checkpoint_minutes: float = Field(10.0, gt=0, description="save at least so often, within an epoch too")
-    checkpoint_steps: int | None = Field(None, gt=0, description="save after every so many steps as well")
+    checkpoint_minutes: float = Field(
+        10.0, gt=0, description="most minutes between checkpoints, within an epoch"
+    )
+    checkpoint_steps: int | None = Field(None, gt=0, description="steps between checkpoints, in addition")
     seed: int = Field(1111, ge=0, lt=2**32)
 
 
-class PipelineConfig(_Strict):
+class PipelineConfig(Settings):
     """A whole pipeline, as pipeline.yaml states it."""
 
     dataset: DatasetChoice

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
@@ -20,16 +20,15 @@ from msakit.core.registry.specs import (
     PublishedResult,
     RecipeSpec,
 )
+from msakit.core.settings import Settings
 
 SHIPPED = Path(__file__).parents[2] / "registry.yaml"
 
 Section = Literal["components", "backbones", "datasets", "recipes", "published"]
 
 
-class _File(BaseModel):
+class _File(Settings):
     """A registry file; pydantic validates the specifications as they are declared in specs.py."""
-
-    model_config = ConfigDict(extra="forbid")
 
     components: tuple[ComponentSpec, ...] = ()
     backbones: tuple[BackboneSpec, ...] = ()
@@ -56,7 +55,7 @@ def parse_dataset(content: Mapping[str, Any]) -> DatasetSpec:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What one layer offers, and where it says so."""
+    """The entries of one registry layer, and the file they come from."""
 
     origin: str
     components: tuple[ComponentSpec, ...] = ()

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import Field, model_validator
 
 from msakit.core.pipeline.overrides import merge
 from msakit.core.registry.specs import RecipeSpec
+from msakit.core.settings import Settings
 
-Settings = Mapping[str, Any]
+Changes = Mapping[str, Any]
 MAX_SETTINGS = 200_000
 
 
-class RecipeMatrix(BaseModel):
+class RecipeMatrix(Settings):
     """Recipes of one name, as registry.yaml writes them.
 
     Attributes:
@@ -27,13 +28,11 @@ class RecipeMatrix(BaseModel):
         note: What is published and what is our reading.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str
-    matrix: Mapping[str, tuple[str, ...] | Mapping[str, Settings]]
-    pipeline: Settings = {}
-    datasets: Mapping[str, Settings] = {}
-    backbones: Mapping[str, Settings] = {}
+    matrix: Mapping[str, tuple[str, ...] | Mapping[str, Changes]]
+    pipeline: Changes = Field(default={})
+    datasets: Mapping[str, Changes] = Field(default={})
+    backbones: Mapping[str, Changes] = Field(default={})
     source: str = ""
     note: str = ""
 

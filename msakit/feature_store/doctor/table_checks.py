@@ -9,9 +9,8 @@ import numpy as np
 
 from msakit.feature_store.doctor.language import MIN_SHARE, is_garbled, script_share
 from msakit.feature_store.doctor.report import Expectations, Finding, examples
-from msakit.feature_store.table import SampleTable
+from msakit.feature_store.table import SPLITS, SampleTable
 
-SPLITS = ("train", "valid", "test")
 SOURCE_ID = "source_id"
 GROUPS = {"dialogue": "error", "video": "warning", "speaker": "warning"}
 """Column -> severity of one value in several splits. Publishers do split videos and speakers (SIMS, MELD)."""

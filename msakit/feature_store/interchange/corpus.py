@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.padding import PaddingTally
+from msakit.feature_store.table import SPLITS
 
 Array = npt.NDArray[Any]
 Intervals = npt.NDArray[np.float64]
-SPLITS = ("train", "valid", "test")
 SPLIT_ALIASES = {
     **{split: split for split in SPLITS},
     "val": "valid",
@@ -80,7 +80,7 @@ class ImportedModality:
 
 @dataclass
 class ImportedCorpus:
-    """What a parser found. Sequences may be views of scratch files that live as long as the import."""
+    """A parsed corpus. Sequences may be views of scratch files that live as long as the import."""
 
     format: str
     rows: list[ImportedRow]

@@ -16,11 +16,11 @@ import numpy as np
 from msakit.feature_store.disk.files import finished_file
 from msakit.feature_store.dtypes import decode_float32
 from msakit.feature_store.errors import StoreError
-from msakit.feature_store.interchange.corpus import SPLITS, Array
+from msakit.feature_store.interchange.corpus import Array
 from msakit.feature_store.interchange.mmsa_rows import COLUMN_KEYS, OWN_COLUMNS, TABLE_FIELDS
 from msakit.feature_store.reader import FeatureReader
 from msakit.feature_store.store import FeatureStore
-from msakit.feature_store.table import SampleTable
+from msakit.feature_store.table import SPLITS, SampleTable
 
 PROTOCOL = 5
 """Arrays are streamed from disk with protocol 5; older ones would copy each into memory first."""
@@ -29,7 +29,7 @@ DERIVED_COLUMNS = {"video", "source_id", *(column for column, _ in COLUMN_KEYS.v
 
 @dataclass
 class ExportReport:
-    """What an export wrote: samples per split, shapes per split and key, and what MMSA will miss."""
+    """The report of an export: samples per split, shapes per split and key, and what MMSA lacks."""
 
     file: Path
     dataset: str

@@ -10,7 +10,6 @@ import numpy as np
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.corpus import (
     SPLIT_ALIASES,
-    SPLITS,
     ImportedCorpus,
     ImportedRow,
     read_id,
@@ -34,6 +33,7 @@ from msakit.feature_store.interchange.sequences import (
     spans_by_length,
     spans_by_zeros,
 )
+from msakit.feature_store.table import SPLITS
 
 
 def is_mmsa(tree: object) -> bool:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from msakit.core.settings import Settings
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["none", "8bit", "4bit"]
 
 
-class LoraConfig(BaseModel):
+class LoraConfig(Settings):
     """Low-rank adaptation of the backbone (Hu et al. 2021), through peft."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(default=8, ge=1, description="Rank r of the update.")
     alpha: float = Field(default=16.0, gt=0, description="The update is scaled by alpha / rank.")
@@ -26,10 +26,8 @@ class LoraConfig(BaseModel):
     dropout: float = Field(default=0.0, ge=0, lt=1, description="On the input of the update, in training.")
 
 
-class CausalLMConfig(BaseModel):
+class CausalLMConfig(Settings):
     """How a backbone is loaded and adapted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     adaptation: Literal["frozen", "lora"] = Field(
         default="frozen",

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from msakit.core.settings import Settings
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FrameConfig(_Settings):
+class FrameConfig(Settings):
     """Settings of the encoder `none`."""
 
     output_size: int = Field(default=256, gt=0, description="Width of every frame and of the summary (E).")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout on the projected frames.")
 
 
-class EmptyConfig(_Settings):
+class EmptyConfig(Settings):
     """The fuser `none` and the injector `none` have no setting."""
 
 
-class PromptTuningConfig(_Settings):
+class PromptTuningConfig(Settings):
     """Settings of the fuser `prompt{tokens}`."""
 
     tokens: int = Field(default=6, gt=0, description="Learned constant tokens (K0).")
     size: int = Field(default=256, gt=0, description="Their width (F).")
 
 
-class ConcatConfig(_Settings):
+class ConcatConfig(Settings):
     """Settings of the fuser `concat`."""
 
     size: int = Field(default=256, gt=0, description="Hidden and output width (F).")
@@ -35,14 +33,14 @@ class ConcatConfig(_Settings):
     normalise: bool = Field(default=True, description="Layer-normalise every stream first.")
 
 
-class SumConfig(_Settings):
+class SumConfig(Settings):
     """Settings of the fuser `sum`."""
 
     size: int = Field(default=256, gt=0, description="Output width (F).")
     normalise: bool = Field(default=True, description="Layer-normalise every stream first.")
 
 
-class TFNConfig(_Settings):
+class TFNConfig(Settings):
     """Settings of the fuser `tfn`."""
 
     subnet_size: int = Field(
@@ -56,7 +54,7 @@ class TFNConfig(_Settings):
     normalise: bool = Field(default=True, description="Layer-normalise every stream first.")
 
 
-class LMFConfig(_Settings):
+class LMFConfig(Settings):
     """Settings of the fuser `lmf`."""
 
     rank: int = Field(default=4, gt=0, description="Rank of the factorised fusion tensor.")
@@ -65,7 +63,7 @@ class LMFConfig(_Settings):
     normalise: bool = Field(default=True, description="Layer-normalise every stream first.")
 
 
-class MulTConfig(_Settings):
+class MulTConfig(Settings):
     """Settings of the fuser `mult`."""
 
     size: int = Field(default=40, gt=0, description="Width of every stream.")

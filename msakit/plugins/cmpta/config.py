@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from msakit.core.settings import Settings
 
 
-class BiLSTMConfig(BaseModel):
+class BiLSTMConfig(Settings):
     """Settings of the encoder `bilstm`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden_size: int = Field(default=64, gt=0, description="Width of the LSTM state of each direction.")
     output_size: int = Field(default=256, gt=0, description="Common width of the aligned sequences (E).")
@@ -21,10 +21,8 @@ class BiLSTMConfig(BaseModel):
     )
 
 
-class CMPTAConfig(BaseModel):
+class CMPTAConfig(Settings):
     """Settings of the fuser `cmpta`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = Field(default=256, gt=0, description="Internal width (F), projected up by the injector.")
     num_heads: int = Field(default=8, gt=0, description="Attention heads; must divide the width.")

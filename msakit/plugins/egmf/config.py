@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from msakit.core.settings import Settings
 
 
-class AVConfig(BaseModel):
+class AVConfig(Settings):
     """Settings of the encoder `av`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden_size: int = Field(default=64, gt=0, description="Width of the LSTM state of each direction.")
     output_size: int = Field(default=256, gt=0, description="Width of the sequence (E).")
@@ -18,10 +18,8 @@ class AVConfig(BaseModel):
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout on the sequence.")
 
 
-class EGMFConfig(BaseModel):
+class EGMFConfig(Settings):
     """Settings of the fuser `egmf`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = Field(default=256, gt=0, multiple_of=8, description="Width of the fusion (F).")
     experts: tuple[Literal["local", "semantic", "global"], ...] = Field(
@@ -39,10 +37,8 @@ class EGMFConfig(BaseModel):
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout in attention and on experts.")
 
 
-class RepeatConfig(BaseModel):
+class RepeatConfig(Settings):
     """Settings of the injector `repeat{tokens}`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tokens: int = Field(default=4, gt=0, description="How often the projected token is repeated (K).")
     prefix_tokens: int = Field(default=0, ge=0, description="Learned tokens before the repeated ones.")

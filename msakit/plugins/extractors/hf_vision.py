@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from msakit.core.errors import InputError
 from msakit.core.interfaces import FeatureArray
 from msakit.extraction.media import NoFaceError, decode_frames
-from msakit.plugins.extractors.faces import FaceLandmarker, square_crop
+from msakit.plugins.extractors.faces import FaceLandmarker, face_notes, square_crop
 from msakit.plugins.extractors.pretrained import (
     batch_size_on,
     best_device,
@@ -97,10 +97,11 @@ class HfVisionExtractor:
             raise NoFaceError(clip, len(seen))
         found = np.concatenate(parts)
         rows = np.maximum(np.cumsum(seen) - 1, 0)  # each frame's face, or the last before it
-        return FeatureArray(np.ascontiguousarray(found[rows], np.float32), self.frame_shift_s)
+        values = np.ascontiguousarray(found[rows], np.float32)
+        return FeatureArray(values, self.frame_shift_s, face_notes(seen))
 
     def _images(self, clip: MediaClip, seen: list[bool]) -> Iterator[Image]:
-        """What the model is shown; for every frame, `seen` gets whether it is among it."""
+        """The images given to the model; `seen` records for every frame whether it is one of them."""
         if self._faces is None:
             for image in decode_frames(clip, self._fps):
                 seen.append(True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from msakit.core.settings import Settings
 
 
-class LSTMConfig(BaseModel):
+class LSTMConfig(Settings):
     """Settings of the encoder `lstm`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden_size: int = Field(default=64, gt=0, description="Width of the LSTM state; 16 to 64 in the paper.")
     output_size: int = Field(default=256, gt=0, description="Width of the summary (E).")
@@ -18,10 +18,8 @@ class LSTMConfig(BaseModel):
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the output layer.")
 
 
-class TGMConfig(BaseModel):
+class TGMConfig(Settings):
     """Settings of the fuser `tgm`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     scales: tuple[int, ...] = Field(
         default=(8, 32, 16),
@@ -44,10 +42,8 @@ class TGMConfig(BaseModel):
     )
 
 
-class PseudoConfig(BaseModel):
+class PseudoConfig(Settings):
     """Settings of the injector `pseudo{tokens}`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tokens: int = Field(default=4, gt=0, description="Number of pseudo tokens (K).")
     expansion: Literal["auto", "linear", "queries"] = Field(

@@ -93,7 +93,7 @@ def test_bad_input_is_exit_code_2_without_a_traceback(tmp_path: Path) -> None:
         ((bad,), "1 -inf in 1 samples"),
         ((tmp_path / "absent.pkl",), "absent.pkl"),
         ((bad, "--format", "xls"), "--format 'xls' is unknown"),
-        ((bad, "--column", "text"), "is not NAME=VALUE"),
+        ((bad, "--column", "text"), "KEY=VALUE is expected"),
         ((bad, "--dataset", "a/b"), "a/b"),
         ((bad, "--modality", "smell", "--nonfinite", "zero"), "no 'smell' features"),
     ):

@@ -1,0 +1,150 @@
+"""What `predict` says of a sample, and the files it writes that to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from msakit.core.atomic import write_atomically
+from msakit.core.errors import InputError, MissingExtraError
+from msakit.core.files import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from msakit.runs.predictions import Answer, Predictions
+
+FORMATS = (".csv", ".jsonl", ".parquet")
+_POSITIVE = "positive"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer for one sample with what a reader needs to judge it; or why there is none.
+
+    Attributes:
+        id: The clip or sample.
+        prediction: The score, or the class name; None where there is none.
+        label: The answer in words: the class, or negative, neutral or positive.
+        positive: Probability of a positive answer; None where answers have no sign or text was generated.
+        likeliest: The most probable answers with their probabilities, best first.
+        generated: What was generated, when it was.
+        absent: Streams the sample was predicted without.
+        text: What is said in it.
+        text_by: What wrote the text down; "" where it was given.
+        notes: What makes the answer less reliable.
+        error: Why there is no answer; "" where there is one.
+    """
+
+    id: str
+    prediction: float | str | None = None
+    label: str = ""
+    positive: float | None = None
+    likeliest: list[tuple[str, float]] = field(default_factory=list)
+    generated: str | None = None
+    absent: list[str] = field(default_factory=list)
+    text: str = ""
+    text_by: str = ""
+    notes: list[str] = field(default_factory=list)
+    error: str = ""
+
+
+def respond(found: Predictions, values: Sequence[float]) -> list[Response]:
+    """Responses of a table of predictions.
+
+    Args:
+        found: The table.
+        values: The score each answer stands for (regression).
+    """
+    chances = _positive_chances(found, values)
+    return [_response(answer, chances[row]) for row, answer in enumerate(found.rows())]
+
+
+def _response(answer: Answer, positive: float | None) -> Response:
+    return Response(**asdict(answer), label=_in_words(answer.prediction), positive=positive)
+
+
+def _in_words(prediction: float | str | None) -> str:
+    if prediction is None or isinstance(prediction, str):
+        return prediction or ""
+    return "neutral" if prediction == 0 else _POSITIVE if prediction > 0 else "negative"
+
+
+def _positive_chances(found: Predictions, values: Sequence[float]) -> list[float | None]:
+    """Mass of the answers above zero, or of the class called positive."""
+    if found.probabilities is None:
+        return [None] * len(found)
+    if found.label_names:
+        chosen = np.array([name.lower() == _POSITIVE for name in found.answers])
+    else:
+        chosen = np.asarray(values) > 0
+    if not chosen.any():
+        return [None] * len(found)
+    return [float(chance) for chance in found.probabilities[:, chosen].sum(axis=1)]
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file that could not be written, before any work.
+
+    Raises:
+        InputError: Its ending names no format.
+        MissingExtraError: What writes the format is not installed.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: answers are written as {', '.join(FORMATS)}.")
+    if path.suffix.lower() == ".parquet":
+        _import_pyarrow()
+
+
+def write_responses(path: Path, responses: Sequence[Response]) -> None:
+    """Write responses, one a row, whole or not at all; the ending names the format."""
+    write = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}[path.suffix.lower()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda temporary: write(temporary, responses))
+
+
+def _flat(response: Response) -> dict[str, Any]:
+    """A row of a table: lists as text."""
+    row = asdict(response)
+    row["likeliest"] = "; ".join(f"{name} {chance:.4f}" for name, chance in response.likeliest)
+    prediction = response.prediction
+    is_missing = prediction is None or (isinstance(prediction, float) and math.isnan(prediction))
+    row["prediction"] = "" if is_missing else str(prediction)
+    return row | {"absent": " ".join(response.absent), "notes": "; ".join(response.notes)}
+
+
+def _write_csv(path: Path, responses: Sequence[Response]) -> None:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, [each.name for each in fields(Response)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(_flat, responses))
+    path.write_text(buffer.getvalue(), encoding="utf-8", newline="")
+
+
+def _write_jsonl(path: Path, responses: Sequence[Response]) -> None:
+    lines = [to_json(asdict(response), indent=None) + "\n" for response in responses]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _write_parquet(path: Path, responses: Sequence[Response]) -> None:
+    pyarrow, parquet = _import_pyarrow()
+    names = [each.name for each in fields(Response)]
+    kinds = {"positive": pyarrow.float64()}
+    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in names])
+    table = pyarrow.Table.from_pylist([_flat(response) for response in responses], schema=schema)
+    parquet.write_table(table, path)
+
+
+def _import_pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("Writing .parquet", "pyarrow", "parquet") from error
+    return pyarrow, pyarrow.parquet

@@ -140,11 +140,11 @@ class HeadReadout:
         delta = (self._answers.values[-1] - self._answers.values[0]) / 6
         return functional.huber_loss(outputs[:, 0], labels, reduction="none", delta=delta)
 
-    @torch.no_grad()
     def counts(self, labels: Sequence[float]) -> list[int]:
         """One a sample."""
         return [1] * len(labels)
 
+    @torch.no_grad()
     def read(self, prompt: Prompt) -> Reading:
         """Class probabilities and the likeliest class; or a score, which has no probabilities."""
         outputs = self._head(self._backbone.last_states(prompt)).cpu().double()

@@ -53,15 +53,15 @@ def fail_at(number: int, shortage: str, *, once: bool) -> Callable[[], None]:
 
 def count(calls: tuple[str, ...], file: Path) -> Callable[[], None]:
     """What makes this process note in a file how many of these calls it has made."""
-    fd, written = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644), os.write
 
-    def note() -> None:
-        written(fd, b".")
+    def begin() -> None:
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT, 0o644)
+        _replace(calls, 0, lambda: os.write(fd, b"."), once=False)
 
-    return lambda: _replace(calls, 0, note, once=False)
+    return begin
 
 
-def _replace(calls: tuple[str, ...], number: int, act: Callable[[], None], *, once: bool) -> None:
+def _replace(calls: tuple[str, ...], number: int, act: Callable[[], object], *, once: bool) -> None:
     made = 0
 
     def wrap(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -34,7 +34,7 @@ class Format(StrEnum):
 
 
 class Cluster(StrEnum):
-    """What the bootstrap draws together."""
+    """The unit the bootstrap resamples."""
 
     DIALOGUE = "dialogue"
     VIDEO = "video"
@@ -54,7 +54,7 @@ def compare(
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="Show every metric and the parameters.")] = False,
     split: Annotated[
-        str | None, typer.Option(help="Whose predictions are compared. [default: test where all have it]")
+        str | None, typer.Option(help="Split to compare. [default: test if all runs have it]")
     ] = None,
     cluster: Annotated[
         Cluster | None,
@@ -72,7 +72,7 @@ def compare(
     ] = Format.TABLE,
     as_json: AsJson = False,
 ) -> None:
-    """Put runs side by side: mean and sd over seeds, paired bootstrap, published figures.
+    """Compare runs: mean and sd over seeds, paired bootstrap, published figures.
 
     Without --metric the family's headline metrics are shown and its main one is tested. Differences are
     to the first run. Intervals and p values come from resampling the samples of the split, the same on

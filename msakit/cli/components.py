@@ -1,4 +1,4 @@
-"""`msakit components`: what can be named."""
+"""`msakit components`: everything with a name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List and show what can be named.",
+    help="List and describe components, backbones, datasets and recipes.",
 )
 
 SECTIONS = (*(kind.value for kind in Kind), "dataset", "recipe")
@@ -108,7 +108,7 @@ def _descriptions(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def _pin(spec: BackboneSpec | DatasetSpec | RecipeSpec) -> dict[str, str]:
-    """Whether a backbone's weights will be the same tomorrow."""
+    """How firmly a backbone's weights are pinned."""
     weights = getattr(spec, "weights", {})
     if "repository" not in weights:
         return {}
@@ -193,7 +193,7 @@ def _type(annotation: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as one reads it; mappings as `key: value` lines."""
+    """A value for people to read; mappings as `key: value` lines."""
     if isinstance(value, dict):
         return "\n".join(f"{key}: {_inline(item)}" for key, item in value.items())
     return _inline(value)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Options:
-    """What was given before the command."""
+    """Options given before the command."""
 
     registry_files: list[Path] = field(default_factory=list)
     plugin_files: list[Path] = field(default_factory=list)

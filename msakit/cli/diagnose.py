@@ -25,15 +25,15 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def diagnose(
     run: Annotated[Path, typer.Argument(help="A run directory; of a folder of seeds, its first run.")],
     *,
-    split: Annotated[str, typer.Option(help="Whose samples.")] = "test",
-    samples: Annotated[int | None, typer.Option(min=2, help="At most so many of them.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Another store than the run was trained on.")] = None,
+    split: Annotated[str, typer.Option(help="Split to diagnose.")] = "test",
+    samples: Annotated[int | None, typer.Option(min=2, help="Use at most this many samples.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Use a different store from training.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for pictures. [default: RUN/diagnosis]")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a run makes of its modalities, and what its fusion does.
+    """Diagnose a run: what each modality contributes, and how its fusion behaves.
 
     Metrics with each modality alone, each removed and every other choice; the gate's weights; how alike the
     experts are; how much of the fused features survives in the pseudo tokens; attention over time; texts
@@ -67,7 +67,7 @@ def diagnose(
 
 
 def _as_json(found: Diagnosis) -> dict[str, Any]:
-    """Everything but the values of each sample, which are in the predictions."""
+    """The findings without per-sample values, which are in the predictions."""
     content = asdict(found)
     del content["samples"]
     content["truncation"] = {**found.truncation.model_dump(), "share": found.truncation.share}

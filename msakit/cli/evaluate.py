@@ -28,7 +28,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A run, or a folder of runs seed-<n>.")],
     *,
     split: Annotated[list[str] | None, typer.Option(help="train, valid or test; may be repeated.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Another store than the run was trained on.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Use a different store from training.")] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="Another dataset of the store, of the same task.")
     ] = None,
@@ -50,7 +50,9 @@ def evaluate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of which samples --missing takes them from.")] = 0,
-    decode: Annotated[str | None, typer.Option(help="score or generate, instead of the run's own.")] = None,
+    decode: Annotated[
+        str | None, typer.Option(help="score or generate. Default: as the run was trained.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's best checkpoint: predictions to disk first, metrics second.
@@ -75,7 +77,7 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What to evaluate, and how."""
+    """The splits to evaluate, and how."""
 
     splits: list[str]
     ablations: list[Ablation]

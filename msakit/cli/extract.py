@@ -32,9 +32,9 @@ _SHOWN = 20
 def extract(
     manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines; columns: docs/extraction.md.")],
     *,
-    store: Annotated[Path, typer.Option(help="Folder of the store; made when absent.")],
-    audio: Annotated[str | None, typer.Option(help="Extractor for the sound.")] = None,
-    vision: Annotated[str | None, typer.Option(help="Extractor for the picture.")] = None,
+    store: Annotated[Path, typer.Option(help="The store: a folder, created if absent.")],
+    audio: Annotated[str | None, typer.Option(help="Audio extractor.")] = None,
+    vision: Annotated[str | None, typer.Option(help="Vision extractor.")] = None,
     modality: Annotated[
         list[str] | None, typer.Option(help="MODALITY=EXTRACTOR for any other; may be repeated.")
     ] = None,
@@ -45,22 +45,22 @@ def extract(
         list[str] | None, typer.Option("--set", help="MODALITY.SETTING=VALUE, as in audio.frame_shift_s=0.1.")
     ] = None,
     transcribe: Annotated[
-        bool, typer.Option("--transcribe", help="Write down what is said in clips without a text.")
+        bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")
     ] = False,
     transcriber: Annotated[
-        str, typer.Option(help="What transcribes; its settings are --set text.SETTING=VALUE.")
+        str, typer.Option(help="Transcriber; set its options with --set text.SETTING=VALUE.")
     ] = "whisper",
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that extract.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of extraction processes.")] = 1,
     wal_dir: WalDir = None,
     no_locks: NoLocks = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what there is to do; do nothing.")
+        bool, typer.Option("--dry-run", help="Report what would be done, and do nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Extract features of every clip of a manifest into a store. Features that are there are not redone."""
+    """Extract features of every clip of a manifest into a store. Features already stored are kept."""
     settings = _settings(setting)
     writes = (transcriber, settings.pop("text", {})) if transcribe else None
     others = dict(parse_pairs("--modality", modality, example="face=blendshapes"))

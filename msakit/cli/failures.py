@@ -1,4 +1,4 @@
-"""Whatever ends a command, as a message, a remedy and an exit code: 2 for bad input, 1 for failed work."""
+"""Errors that end a command: message, remedy and exit code (2 bad input, 1 failure)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is said of an exception, and how the command ends."""
+    """The message for an exception, and the exit code."""
 
     message: str
     hint: str | None
@@ -38,7 +38,7 @@ class Failure:
 
 
 def explain(error: BaseException) -> Failure:
-    """What to say of an exception."""
+    """The message for an exception."""
     if isinstance(error, MsakitError | StoreError):
         return Failure(shorten(error.message, _LONGEST), error.hint, error.exit_code)
     if isinstance(error, OSError) and error.errno is not None:
@@ -54,7 +54,7 @@ def explain(error: BaseException) -> Failure:
 
 
 def _explain_refusal(error: OSError) -> Failure:
-    """What the system refuses, with the path."""
+    """The operating system's refusal, with the path."""
     paths = [
         os.fsdecode(path)
         for path in (error.filename, error.filename2)

@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
-    help="Look into prompts, pipelines and samples.",
+    help="Inspect prompts, pipelines and samples.",
 )
 
 
@@ -111,13 +111,13 @@ def sample(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     sample_id: Annotated[str, typer.Argument(help="A stored sample.")],
     *,
-    store: Annotated[Path | None, typer.Option(help="Where it is; default: the run's store.")] = None,
+    store: Annotated[Path | None, typer.Option(help="The feature store. Default: the run's.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for attention maps, one SVG each.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a run makes of one sample: answer, expert weights, attention of its words over the frames."""
+    """Show one sample as a run sees it: answer, expert weights, attention of its words over the frames."""
     from msakit.workflows.load import load_run, stored_samples
     from msakit.workflows.sample_view import view_sample
 

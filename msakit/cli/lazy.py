@@ -24,19 +24,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("msakit.cli.quickstart", "Train and evaluate on the shipped corpus and backbone."),
     "build": ("msakit.cli.build", "Assemble a pipeline and count its parameters."),
     "train": ("msakit.cli.train", "Train a pipeline."),
-    "evaluate": ("msakit.cli.evaluate", "Metrics and predictions of a trained run."),
-    "predict": ("msakit.cli.predict", "From media or stored samples to an answer."),
-    "compare": ("msakit.cli.compare", "Put runs side by side."),
+    "evaluate": ("msakit.cli.evaluate", "Evaluate a trained run: predictions and metrics."),
+    "predict": ("msakit.cli.predict", "Predict from media files, text or stored samples."),
+    "compare": ("msakit.cli.compare", "Compare runs."),
     "verify": ("msakit.cli.verify", "Check that what a run claims still holds."),
     "diagnose": ("msakit.cli.diagnose", "Look inside a run: modalities, gate, experts, attention."),
     "robustness": ("msakit.cli.robustness", "Metrics where modalities are missing."),
     "sweep": ("msakit.cli.sweep", "Run a grid of settings over seeds on the validation split."),
     "report": ("msakit.cli.report", "Write an HTML report of a run or a study."),
     "extract": ("msakit.cli.extract", "Extract features from media into a store."),
-    "store": ("msakit.cli.store", "Create, fill, inspect and mend feature stores."),
-    "inspect": ("msakit.cli.inspect", "Look into prompts, pipelines and samples."),
-    "components": ("msakit.cli.components", "List and show what can be named."),
-    "plugins": ("msakit.cli.plugins", "List, check and start plugins."),
+    "store": ("msakit.cli.store", "Create, fill, inspect and repair feature stores."),
+    "inspect": ("msakit.cli.inspect", "Inspect prompts, pipelines and samples."),
+    "components": ("msakit.cli.components", "List and describe components, backbones, datasets and recipes."),
+    "plugins": ("msakit.cli.plugins", "List, check and create plugins."),
 }
 
 
@@ -81,7 +81,9 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            _print_error("Interrupted.", "What is on disk is complete; the same command goes on from there.")
+            _print_error(
+                "Interrupted.", "Everything on disk is complete; the same command continues from there."
+            )
             raise typer.Exit(INTERRUPTED) from error
         except (typer.Exit, typer.Abort, _UsageError, BrokenPipeError):
             raise

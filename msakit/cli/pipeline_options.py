@@ -34,5 +34,5 @@ BackboneName = Annotated[
 
 
 def named(**choices: str | None) -> dict[str, str]:
-    """Those that were given."""
+    """The options that were given, by name."""
     return {key: name for key, name in choices.items() if name}

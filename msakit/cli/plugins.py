@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List, check and start plugins.",
+    help="List, check and create plugins.",
 )
 
 
@@ -50,7 +50,7 @@ def _row(report: PluginReport) -> dict[str, Any]:
 
 
 def _offers(row: dict[str, Any]) -> str:
-    """What a plugin offers, or what is wrong with it."""
+    """A plugin's components, or what is wrong with it."""
     counts = {"backbones": len(row["backbones"]), "datasets": len(row["datasets"])}
     parts = [*row["components"], *(f"recipe {name}" for name in row["recipes"])]
     parts += [f"{count} {what}" for what, count in counts.items() if count]
@@ -76,10 +76,10 @@ def check() -> None:
 def new(
     name: Annotated[str, typer.Argument(help="Name of the component and its package, such as my_fuser.")],
     *,
-    kind: Annotated[Kind, typer.Option(help="What it is.")] = Kind.FUSER,
-    folder: Annotated[Path, typer.Option(help="Where to put the package's folder.")] = Path(),
+    kind: Annotated[Kind, typer.Option(help="Kind of component.")] = Kind.FUSER,
+    folder: Annotated[Path, typer.Option(help="Folder to create the package in.")] = Path(),
 ) -> None:
-    """Start a plugin package: a working component, its settings, its tests, a pipeline that uses it."""
+    """Create a plugin package: a working component, its settings, its tests, a pipeline that uses it."""
     from msakit.core.registry.scaffold import write_plugin
 
     made = write_plugin(name, folder, kind)

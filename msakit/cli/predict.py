@@ -37,22 +37,23 @@ def predict(
     *,
     text: Annotated[
         list[str] | None,
-        typer.Option(help="What is said: once for each file in turn, or once for all of them."),
+        typer.Option(help="The words spoken: once per file, in order, or once for all files."),
     ] = None,
     transcribe: Annotated[
-        bool, typer.Option("--transcribe", help="Write down what is said in clips without a text.")
+        bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")
     ] = False,
     transcriber: Annotated[
-        str, typer.Option(help="What transcribes; its settings are --set text.SETTING=VALUE.")
+        str, typer.Option(help="Transcriber; set its options with --set text.SETTING=VALUE.")
     ] = "whisper",
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="text.SETTING of the transcriber.")
     ] = None,
     ids: Annotated[
-        list[str] | None, typer.Option("--id", help="A stored sample instead of a file; may be repeated.")
+        list[str] | None,
+        typer.Option("--id", help="Predict a stored sample instead of a file; may be repeated."),
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Where stored samples are; default: the run's store.")
+        Path | None, typer.Option(help="The feature store of stored samples. Default: the run's.")
     ] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="Which dataset of the store; all its samples.")
@@ -62,7 +63,9 @@ def predict(
         bool,
         typer.Option("--allow-feature-drift", help="Take features made otherwise than the run's."),
     ] = False,
-    decode: Annotated[str | None, typer.Option(help="score or generate, instead of the run's own.")] = None,
+    decode: Annotated[
+        str | None, typer.Option(help="score or generate. Default: as the run was trained.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write answers to .csv, .jsonl or .parquet.")
     ] = None,

@@ -32,14 +32,15 @@ gives it away. It shows that the machinery works, not how well it does on people
 @app.command(epilog="Example: msakit quickstart --seeds 3 --output runs/three-seeds")
 def quickstart(
     *,
-    store: Annotated[Path, typer.Option(help="The samples; default: the shipped corpus.")] = DATA / "demo.h5",
+    store: Annotated[Path, typer.Option(help="The feature store. Default: the shipped corpus.")] = DATA
+    / "demo.h5",
     study_file: Annotated[
-        Path, typer.Option("--study", help="What to train; default: the shipped study.")
+        Path, typer.Option("--study", help="The study to run. Default: the shipped one.")
     ] = DATA / "quickstart.yaml",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the runs go.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the runs.")] = Path(
         "runs/quickstart"
     ),
-    seeds: Annotated[int, typer.Option(min=1, help="Train every system so often.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per system.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Train an adapter on a pretrained language model over real audio and video features.

@@ -1,4 +1,4 @@
-"""What is shown: data on stdout, talk on stderr."""
+"""Output: results on stdout, messages on stderr."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 
 def data_console() -> Console:
-    """Where results go; as wide as they need when nobody watches."""
+    """The console for results; wide enough for any table when stdout is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
 
 
 def talk_console() -> Console:
-    """Where everything else goes."""
+    """The console for messages."""
     return Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(message: str) -> None:
-    """Tell the user something."""
+    """Print a message."""
     talk_console().print(visible(message), soft_wrap=True, markup=False)
 
 
 def print_error(message: str, hint: str | None = None) -> None:
-    """Say what went wrong, and what to do."""
+    """Print an error and its remedy."""
     console = talk_console()
     console.print("[bold red]Error:[/]", end=" ")
     console.print(visible(message), soft_wrap=True, markup=False)
@@ -56,7 +56,7 @@ def print_text(text: str, *, end: str = "\n") -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print data for programs; undefined numbers become null."""
+    """Print JSON; undefined numbers become null."""
     sys.stdout.write(visible_json(to_json(content)) + "\n")
 
 

@@ -21,11 +21,11 @@ def report(
         Path | None, typer.Option("--output", "-o", help="The file to write. [default: RUN/report.html]")
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Whose predictions are drawn. [default: test where it was evaluated]")
+        str | None, typer.Option(help="Split to show. [default: test if it was evaluated]")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write an HTML report of a run: metrics, curves, predictions, calibration, the inside of the fusion.
+    """Write an HTML report of a run: metrics, curves, predictions, calibration, diagnostics of the fusion.
 
     The file stands alone: it fetches nothing when it is opened, and can be mailed as it is.
     """

@@ -1,4 +1,4 @@
-"""`msakit store`: look into feature stores and keep them in order."""
+"""`msakit store`: inspect and maintain feature stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="Create, fill, inspect and mend feature stores.",
+    help="Create, fill, inspect and repair feature stores.",
     epilog="Example: msakit store ls feats",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

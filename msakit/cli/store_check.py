@@ -1,4 +1,4 @@
-"""`msakit store check`: the data doctor."""
+"""`msakit store check`: find problems in a dataset."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _expect(
     label_step: float,
     language: str,
 ) -> Expectations:
-    """What the options say about a dataset, then its table, then the registry."""
+    """Expectations from the options, then the dataset's table, then the registry."""
     from msakit.feature_store.doctor import Expectations
 
     spec = next((spec for spec in options.registry().datasets() if spec.name == dataset), None)

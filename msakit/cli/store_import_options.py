@@ -10,11 +10,11 @@ import typer
 Files = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Pickles, .csd or .csv files; SPLIT=FILE (or ROLE=FILE for .csd) where the name is mute."
+        help="Pickles, .csd or .csv files; SPLIT=FILE (ROLE=FILE for .csd) where the file name does not say."
     ),
 ]
 Store = Annotated[Path, typer.Option("--store", "-s", help="The store: a folder, created if absent.")]
-Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Name the dataset gets in the store.")]
+Dataset = Annotated[str, typer.Option("--dataset", "-d", help="Name of the dataset in the store.")]
 Format = Annotated[str, typer.Option("--format", help="auto, mmsa, mse, csd, npy or csv.")]
 Nonfinite = Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")]
 Dtype = Annotated[str, typer.Option(help="auto, float16, bfloat16, float32 or float64.")]
@@ -23,9 +23,11 @@ ModalityFiles = Annotated[
     list[str] | None,
     typer.Option(help="MODALITY=FILE (override pickle, .csd) or =FOLDER (.npy a clip); may be repeated."),
 ]
-Extractors = Annotated[list[str] | None, typer.Option(help="MODALITY=NAME@VERSION of what made it.")]
+Extractors = Annotated[
+    list[str] | None, typer.Option(help="MODALITY=NAME@VERSION: the extractor that made the features.")
+]
 Columns = Annotated[list[str] | None, typer.Option(help="MEANING=COLUMN of a CSV, as in text=Utterance.")]
-Split = Annotated[str, typer.Option(help="Split of samples that nothing else places.")]
+Split = Annotated[str, typer.Option(help="Split of samples that have none.")]
 SplitFile = Annotated[Path | None, typer.Option(help="CSV of video or id, and split (for .csd).")]
 LabelColumn = Annotated[int, typer.Option(help="Which dimension of .csd labels is the label.")]
 FilePattern = Annotated[str, typer.Option(help="How .npy files are named.")]

@@ -103,7 +103,9 @@ def export_command(
     store: StoreArgument,
     file: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
     *,
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Which one, where there are several.")] = "",
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="The dataset, if the store has several.")
+    ] = "",
     single_file: Annotated[
         bool, typer.Option("--single-file", help="Write a read-only store file instead.")
     ] = False,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from msakit.feature_store.upkeep.garbage import Garbage
 
 FolderArgument = Annotated[Path, typer.Argument(help="The store: a folder.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and do nothing.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -143,7 +143,7 @@ def collect_command(
         bool, typer.Option("--unreferenced", help="Also feature sets that no current table names.")
     ] = False,
     grace_min: Annotated[
-        float, typer.Option(help="Keep what was compacted or changed in the last so many minutes.")
+        float, typer.Option(help="Keep anything compacted or changed within this many minutes.")
     ] = 60.0,
     dry_run: DryRunOption = False,
     as_json: AsJson = False,
@@ -174,12 +174,13 @@ def recover_command(
     wal_dir: WalDir = None,
     no_locks: NoLocks = False,
     adopt_foreign: Annotated[
-        bool, typer.Option("--adopt-foreign", help="Also journals of other machines, whose writers are dead.")
+        bool,
+        typer.Option("--adopt-foreign", help="Include journals of other machines whose writers are dead."),
     ] = False,
     older_than_min: Annotated[float, typer.Option(help="... untouched for this many minutes.")] = 10.0,
     as_json: AsJson = False,
 ) -> None:
-    """Seal what dead writers left in their journals."""
+    """Recover samples from the journals of writers that died."""
     from msakit.feature_store import FeatureStore
     from msakit.feature_store.upkeep.maintenance import recover
 

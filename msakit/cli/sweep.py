@@ -35,7 +35,7 @@ def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train every setting with every seed; finished runs are kept, started ones resumed.
+    """Train every setting with every seed; finished runs are kept, interrupted ones resumed.
 
     A grid is measured on the validation split alone, so that nothing is tuned on test data.
     """

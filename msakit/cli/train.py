@@ -33,13 +33,13 @@ def train(
         typer.Option("--output", "-o", help="The run directory; default: runs/ and the file's name."),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Train so many runs, seeds 1111, 2222, ...; one folder each.")
+        int, typer.Option(min=1, help="Number of runs, with seeds 1111, 2222, ...; one folder each.")
     ] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     assignments: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a pipeline; the best checkpoint on the validation split is kept and evaluated."""
+    """Train a pipeline, then evaluate its best checkpoint on the validation split and the test split."""
     from msakit.core.files import read_yaml
     from msakit.core.pipeline.config import parse_pipeline
     from msakit.core.pipeline.overrides import override

@@ -1,4 +1,4 @@
-"""`msakit verify`: does what a run claims still hold?"""
+"""`msakit verify`: check that a run's figures still hold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def verify(
     path: Annotated[Path, typer.Argument(help="A run, a folder of seeds, or the folder of a study.")],
     *,
     store: Annotated[
-        Path | None, typer.Option(help="Where the samples are now. [default: where the run says]")
+        Path | None, typer.Option(help="The feature store. [default: the one the run recorded]")
     ] = None,
     ignore_versions: Annotated[
         bool, typer.Option("--ignore-versions", help="Accept other versions of Python and packages.")

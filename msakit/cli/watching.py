@@ -1,4 +1,4 @@
-"""A training's progress, on a terminal as a bar, elsewhere as lines."""
+"""Training progress: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LINE_SECONDS = 20
 
 
 def training_progress(title: str, metric: str) -> ProgressBar | ProgressLines:
-    """What watches a training (an `Observer`): a bar on a terminal, lines in a log."""
+    """The `Observer` for a training: a progress bar on a terminal, lines in a log."""
     watcher = ProgressBar if talk_console().is_terminal else ProgressLines
     return watcher(title, metric)
 
@@ -50,7 +50,7 @@ class ProgressBar:
         self._task = self._bar.add_task(self._title, total=num_steps, completed=first_step, note="")
 
     def on_step(self, record: dict[str, Any]) -> None:
-        """Move on by a step."""
+        """Advance by a step."""
         loss = record["loss"]
         self._loss = loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * loss
         self._update(advance=1)
@@ -72,7 +72,7 @@ class ProgressBar:
 
 
 class ProgressLines:
-    """Says now and then how far it is, and how every validation went.
+    """Logs progress from time to time, and every validation.
 
     Args:
         title: What is being trained.
@@ -86,19 +86,19 @@ class ProgressLines:
         self._last = time.monotonic()
 
     def on_prepare(self, *, done: int, total: int) -> None:
-        """Tell how much of the prompts has been read."""
+        """Log how many prompts have been read."""
         self._tell(f"Reading prompts: {done} of {total}")
 
     def on_start(self, *, num_steps: int, first_step: int) -> None:
-        """Remember how far it is to go."""
+        """Remember the number of steps."""
         self._num_steps = num_steps
 
     def on_step(self, record: dict[str, Any]) -> None:
-        """Tell where it is."""
+        """Log the progress."""
         self._tell(f"{self._title}: step {record['step']} of {self._num_steps}, loss {record['loss']:.3f}")
 
     def on_epoch(self, record: dict[str, Any], *, is_best: bool) -> None:
-        """Tell the validation metric."""
+        """Log the validation metric."""
         best = ", the best so far" if is_best else ""
         value = number(record.get(self._metric))
         say(f"{self._title}: epoch {record['epoch'] + 1}, {self._metric} {value}{best}")

@@ -49,7 +49,7 @@ class MsakitError(Exception):
 
 
 class InputError(MsakitError):
-    """What the user gave is wrong; nothing was done."""
+    """Invalid input from the user; nothing was done."""
 
     exit_code = 2
 

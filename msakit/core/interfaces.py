@@ -1,4 +1,4 @@
-"""What a component must look like.
+"""The interfaces of components.
 
 Components are ordinary `torch.nn.Module`s (extractors: ordinary classes) and inherit nothing from
 here. The builder reads a component's pydantic config and calls its constructor with the config's
@@ -137,11 +137,11 @@ class Transcriber(Protocol):
 
     @property
     def engine(self) -> str:
-        """What wrote a transcript, down to the weights; stored beside it."""
+        """The engine and weights that produced a transcript; stored beside it."""
         ...
 
     def transcribe(self, clip: MediaClip) -> str:
-        """What is said; "" where nothing is.
+        """The words spoken; "" where there are none.
 
         Raises:
             MediaError: The clip cannot be decoded or has no audio.
@@ -202,7 +202,7 @@ class DiagnosedFuser(Fuser, Protocol):
         ...
 
     def diagnose(self, diagnostics: Mapping[str, Tensor]) -> list[str]:
-        """What a user should know of the weights and scalars of N samples; empty where all is well.
+        """Warnings about the weights and scalars of N samples; empty when all is well.
 
         Args:
             diagnostics: Name to [N, J] or [N]; maps are not among them.
@@ -318,7 +318,7 @@ class BackboneFacts(Protocol):
 
 @runtime_checkable
 class BackboneLoader(Protocol):
-    """What a component of kind backbone is: a way to load the models its descriptors name."""
+    """A component of kind backbone: loads the models its descriptors name."""
 
     def load(self, spec: BackboneSpec, settings: Any) -> Backbone:
         """The model with its weights, on its device, adapted as the settings say."""

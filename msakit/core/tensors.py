@@ -47,7 +47,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What an encoder makes of one modality; at least one of `sequence` and `summary` is there.
+    """One encoded modality; at least one of `sequence` and `summary` is set.
 
     Attributes:
         present: [B] bool; an encoder gives absent samples zeros in `summary` and length 0 in `sequence`.
@@ -63,7 +63,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """What a fuser makes of text and modalities.
+    """The output of a fuser.
 
     Attributes:
         tokens: [B, K0, F].

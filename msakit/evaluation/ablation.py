@@ -22,7 +22,7 @@ How = Literal["absent", "mean", "shuffled"]
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """What is taken away, and how.
+    """A modality to take away, and how.
 
     Attributes:
         modality: "text" or one of the pipeline's modalities.

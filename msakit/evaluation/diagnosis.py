@@ -1,4 +1,4 @@
-"""What goes on inside a run, in numbers: what was found of a split, and the arithmetic below it.
+"""Diagnosis of a run in numbers: the findings on one split, and how they are computed.
 
 Legend: N samples, J entries of a diagnostic, L text tokens, T frames.
 """

@@ -40,7 +40,7 @@ class ClipProblem:
 
 @dataclass
 class ExtractionReport:
-    """What an extraction did.
+    """The outcome of an extraction.
 
     Attributes:
         clips: Clips in the manifest.
@@ -127,7 +127,7 @@ class Extraction:
         self._workers = workers
 
     def count_stored(self, rows: Sequence[ManifestRow], store: FeatureStore | None) -> ExtractionReport:
-        """What `run` would find and do, without computing or writing anything."""
+        """Report what `run` would do, without computing or writing anything."""
         report = ExtractionReport(len(rows))
         digests = _digests(rows, report)
         for modality, feature_set in self.feature_sets.items():

@@ -1,4 +1,4 @@
-"""What decoding a clip may take: formats that name no other file, and bounds of length, size and rate.
+"""Limits on decoding a clip: formats that name no other file, and bounds of length, size and rate.
 
 A few bytes of media can stand for days of silence, frames as large as memory, or a list of other files.
 """

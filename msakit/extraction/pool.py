@@ -41,7 +41,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Computed:
-    """What came of a task: values [T, D], or the reason why there are none.
+    """The result of a task: values [T, D], or the reason why there are none.
 
     `absent` tells a clip without the stream (an absent modality) from one that is damaged; `notes` say what
     makes the values less reliable.
@@ -138,7 +138,7 @@ def extract_clips(extractor: Extractor, clips: Sequence[MediaClip]) -> list[Comp
 
 
 def _attempt(function: Callable[[MediaClip], T], clip: MediaClip) -> T | Computed:
-    """What the function makes of a clip, or why it cannot."""
+    """The function's result for a clip, or why there is none."""
     try:
         return function(clip)
     except AbsentModalityError as error:

@@ -67,7 +67,7 @@ def _known(clip: MediaClip, known: Mapping[bytes, str], digest: Digest) -> str |
 
 
 def transcribe_clip(clip: MediaClip, transcriber: Transcriber) -> str:
-    """What is said in a clip; "" where it has no sound or cannot be decoded, which extraction reports."""
+    """The words spoken in a clip; "" where it has no sound or cannot be decoded, which extraction reports."""
     try:
         return transcriber.transcribe(clip)
     except MediaError:

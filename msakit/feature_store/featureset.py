@@ -1,4 +1,4 @@
-"""What a feature set is: everything that decides its numbers, and the hash of that."""
+"""A feature set: everything that determines its numbers, and a hash of it."""
 
 from __future__ import annotations
 

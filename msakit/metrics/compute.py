@@ -55,7 +55,7 @@ def baseline_metrics(
     *,
     label_names: Sequence[str] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """What a constant answer chosen from the training labels scores.
+    """Metrics of a constant answer chosen from the training labels.
 
     Regression: {"mean": {...}, "median": {...}} (the median minimises the absolute error); erc:
     {"majority": {...}}, the most frequent class.

@@ -293,6 +293,6 @@ def find_metric(family: str, name: str) -> Metric:
 
 
 def validation_metric(family: str) -> Metric:
-    """What early stopping and the best checkpoint go by: MAE (lower) or weighted F1 (higher)."""
+    """The metric for early stopping and the best checkpoint: MAE (lower) or weighted F1 (higher)."""
     family_metrics(family)
     return find_metric(family, _VALIDATION[family])

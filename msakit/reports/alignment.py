@@ -89,7 +89,7 @@ def common_split(groups: Sequence[RunGroup]) -> str:
 
 
 def choose_clusters(found: Predictions, wanted: str | None) -> tuple[str, tuple[str, ...], str]:
-    """What is drawn together, each sample's, and what to say about it.
+    """The group of each sample that is resampled together, and a note about it.
 
     Args:
         found: Predictions that carry the groups.

@@ -101,7 +101,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to compare, and how.
+    """A comparison: runs, metrics and tests.
 
     Attributes:
         split: Whose predictions; None takes test where all runs have it, else the first they share.

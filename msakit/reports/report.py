@@ -264,7 +264,7 @@ def _diagnostic_figures(run: RunResult, found: Predictions, split: str) -> list[
 
 
 def _facts(run: RunResult) -> list[tuple[str, str]]:
-    """What the run is made of, in the order of the pipeline."""
+    """The run's parts, in the order of the pipeline."""
     pipeline, provenance = run.pipeline, run.provenance
     rows: list[tuple[str, Any]] = [("dataset", run.record.dataset), ("seed", run.record.seed)]
     rows += [(f"encoder ({name})", _named(choice)) for name, choice in pipeline.get("encoders", {}).items()]

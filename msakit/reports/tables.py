@@ -69,7 +69,7 @@ def is_best(metric: Metric, row: Row, rows: Sequence[Row]) -> bool:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What a reader must know to read the table, sources of published figures included."""
+    """Notes needed to read the table, with the sources of published figures."""
     lines = [f"{comparison.dataset}, {comparison.split} split, {comparison.num_samples} samples."]
     if any(len(row.seeds) > 1 for row in comparison.rows):
         lines.append("± is the sample standard deviation over seeds.")

@@ -1,4 +1,4 @@
-"""What an adapter's file says of its tensors, read before memory is taken for any of them."""
+"""Names and shapes in an adapter file, read before any memory is allocated for its tensors."""
 
 from __future__ import annotations
 

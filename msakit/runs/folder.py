@@ -131,7 +131,7 @@ class Run:
         self.write_json(RECORD_FILE, record.model_dump(mode="json"))
 
     def read_record(self) -> RunRecord | None:
-        """What metrics.json says; None before the first evaluation."""
+        """The content of metrics.json; None before the first evaluation."""
         path = self.folder / RECORD_FILE
         return read_record(path) if path.is_file() else None
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GROUPS = ("dialogue", "video", "speaker")
-"""What samples may have in common; the first that is known is what a bootstrap draws by itself."""
+"""Groups a sample may belong to; a bootstrap resamples the first one that is known."""
 
 LIKELIEST = 3
 LARGEST_TABLE = 256 * 2**20

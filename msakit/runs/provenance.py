@@ -20,6 +20,7 @@ def collect(
     *,
     seed: int,
     data: dict[str, Any],
+    plugins: dict[str, str] | None = None,
     backbone: dict[str, str] | None = None,
     command: list[str] | None = None,
 ) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def collect(
     Args:
         seed: The run's seed.
         data: What identifies the samples (store, dataset, table version, feature sets).
+        plugins: Component to the package that brought it, with version.
         backbone: Where and in which dtype the backbone ran.
         command: The command line; the current one by default.
     """
@@ -36,6 +38,7 @@ def collect(
         "command": command or sys.argv,
         "seed": seed,
         "data": data,
+        "plugins": plugins or {},
         "backbone": backbone or {},
         "versions": package_versions(),
         "hardware": hardware(),

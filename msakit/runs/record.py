@@ -1,4 +1,4 @@
-"""metrics.json: what a run, or a further evaluation of it, came to. One typed, versioned record."""
+"""metrics.json: the results of a run or of a further evaluation, as one typed, versioned record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run left behind, read back: the input of comparisons and reports.
+"""Finished runs read back: the input of comparisons and reports.
 
 A result is a folder with metrics.json and predictions.<split>.csv; a run is one, and so is each further
 evaluation of it (`evaluations/<name>`). A group is a folder of runs `seed-<n>` that differ in their seed
@@ -76,7 +76,7 @@ class RunResult:
 
     @cached_property
     def history(self) -> tuple[dict[str, Any], ...]:
-        """What training logged, oldest first; a line cut off by a kill is left out."""
+        """The training log, oldest first; a line cut off by a kill is left out."""
         path = self.path / "history.jsonl"
         return tuple(_json_lines(path)) if path.is_file() else ()
 
@@ -93,7 +93,7 @@ class RunResult:
 
     @cached_property
     def features(self) -> dict[str, Any]:
-        """What made each modality's features, as recorded."""
+        """The recorded recipe of each modality's features."""
         return self._read_json("features.json")
 
     def _read_json(self, name: str) -> dict[str, Any]:

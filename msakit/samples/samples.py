@@ -122,7 +122,7 @@ class Samples:
 
     @property
     def feature_descriptions(self) -> dict[str, dict[str, Any]]:
-        """What made each modality's features, so that a run can make them again from media."""
+        """The recipe of each modality's features, so that a run can extract them again from media."""
         return {
             name: {
                 "fingerprint": reader.feature_set.fingerprint,

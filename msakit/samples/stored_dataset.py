@@ -20,7 +20,7 @@ UNKNOWN_LANGUAGE = "en"
 
 
 def describe_stored(store_path: Path, name: str) -> dict[str, Any]:
-    """What a registry entry of the dataset would say: task, labels, language, metrics, prompt, widths.
+    """Describe a dataset as a registry entry would: task, labels, language, metrics, prompt, widths.
 
     The task is classification where samples have class names; the range of scores is the smallest one
     of a metric family that holds every label. Any of it can be overridden (`--set dataset.labels=...`).

@@ -65,7 +65,7 @@ class ComponentContract(ABC):
 
     @abstractmethod
     def outputs(self, component: nn.Module, batch: Batch) -> Outputs:
-        """What it makes of each sample, without padding."""
+        """Its output for each sample, without padding."""
 
     @abstractmethod
     def inputs(self, batch: Batch) -> dict[str, Tensor]:

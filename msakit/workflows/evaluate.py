@@ -36,7 +36,7 @@ REPEATED = "repeated"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
         condition: What was other than in the run's own evaluation, in words; "" for nothing.
@@ -104,7 +104,7 @@ def evaluate_run(
 def _condition(
     trained: TrainedRun, samples: Samples, ablations: Sequence[Ablation], store: Path | None
 ) -> Condition:
-    """What differs from the conditions the run was trained under."""
+    """Differences from the conditions the run was trained under."""
     decode = trained.resolved.config.answers.decode
     own = read_yaml(trained.run.pipeline_file).get("answers", {}).get("decode", decode)
     data = trained.run.read_json("provenance.json").get("data", {})
@@ -164,7 +164,7 @@ def file_digests(run: Run) -> dict[str, str]:
 
 
 def _complaints(pipeline: Pipeline, found: Predictions, split: str) -> list[str]:
-    """What the fuser says of its own diagnostics over a split (a collapsed gate), and of cut texts."""
+    """Warnings of the fuser about its diagnostics over a split (a collapsed gate), and about cut texts."""
     fuser = pipeline.adapter.fuser
     findings: list[str] = []
     if isinstance(fuser, DiagnosedFuser) and fuser.diagnostics.keys() & found.diagnostics.keys():
@@ -196,7 +196,7 @@ def _header(resolved: ResolvedPipeline) -> RunRecord:
 
 
 def constant_answers(samples: Samples, split: str, resolved: ResolvedPipeline) -> dict[str, Any]:
-    """What constant answers get, learnt from the training split; nothing where the store has none."""
+    """Metrics of constant answers learnt from the training split; empty if the store has none."""
     dataset = resolved.dataset
     if "train" not in samples.table.split:
         return {}

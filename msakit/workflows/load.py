@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from msakit.core.registry.registry import Registry
 
 
+_PACKAGE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*) ([0-9][A-Za-z0-9.+!-]*)")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainedRun:
     """A run, its pipeline with the best weights in it, and what it resolved to."""
@@ -43,7 +47,11 @@ def load_run(folder: Path, registry: Registry, *, backbone: Backbone | None = No
     """
     run = Run.open(folder)
     config = parse_pipeline(read_yaml(run.pipeline_file), str(run.pipeline_file))
-    resolved = resolve(config, registry, source=str(run.pipeline_file))
+    try:
+        resolved = resolve(config, registry, source=str(run.pipeline_file))
+    except InputError as error:
+        error.hint = "\n".join(filter(None, [error.hint, *_missing_packages(run, registry)]))
+        raise
     backbone = backbone or load_backbone(resolved, registry)
     widths = run.widths()
     _check_shapes(run, resolved, registry, widths, backbone.hidden_size)
@@ -51,6 +59,19 @@ def load_run(folder: Path, registry: Registry, *, backbone: Backbone | None = No
     run.load_adapter(pipeline)
     pipeline.eval()
     return TrainedRun(run, resolved, pipeline)
+
+
+def _missing_packages(run: Run, registry: Registry) -> list[str]:
+    """What to install, for each plugin package the run was trained with and that is not here."""
+    here = {report.distribution.partition(" ")[0] for report in registry.manager.reports}
+    recorded = run.read_json("provenance.json").get("plugins", {})
+    packages = sorted({str(package) for package in recorded.values()} if isinstance(recorded, dict) else ())
+    return [
+        f"The run was trained with {found[0]}, which is not installed. If you trust it: "
+        f"pip install '{found[1]}=={found[2]}'"
+        for package in packages
+        if (found := _PACKAGE.fullmatch(package)) and found[1] not in here
+    ]
 
 
 def _check_shapes(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SampleView:
-    """What a run makes of one sample.
+    """One sample as a run sees it.
 
     Attributes:
         answer: Its answer.

@@ -121,7 +121,7 @@ class Study:
         ]
 
     def run(self, registry: Registry, observers: Callable[[Cell], Iterable[Observer]]) -> None:
-        """Train every run that is not finished; started ones go on where they stopped."""
+        """Train every unfinished run; interrupted ones continue where they stopped."""
         backbone, key = None, ""
         for cell in self.cells(registry):
             if cell.is_finished:
@@ -149,13 +149,13 @@ class Study:
         }
 
     def baselines(self, split: str) -> dict[str, Metrics]:
-        """What always answering the training mean or median (or class) would get, from any finished run."""
+        """Metrics of always answering the training mean, median or majority class, from any finished run."""
         records = (Run(folder).read_record() for _, _, folder in self.places())
         return next((record.baselines.get(split, {}) for record in records if record), {})
 
 
 def _numbers(record: RunRecord, split: str) -> dict[str, float]:
-    """What a run came to on a split, size and speed included; what is undefined is left out."""
+    """A run's metrics on a split, with size and speed; undefined values are left out."""
     timing = record.timing or Timing()
     found = {
         **record.splits.get(split, {}),

@@ -37,7 +37,7 @@ HEAD_SAMPLES = 128
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What to train, on what, and where to put it."""
+    """A pipeline to train, the store to train it on, and the run directory."""
 
     resolved: ResolvedPipeline
     store: Path
@@ -73,7 +73,7 @@ def train_run(
     _fit_scalers(pipeline, samples, resolved)
     pipeline.weighting = _weighting(samples, resolved)
     run.write_json("features.json", samples.feature_descriptions)
-    run.write_json("provenance.json", _provenance(plan, samples, pipeline))
+    run.write_json("provenance.json", _provenance(plan, samples, pipeline, registry))
     if not resolved.config.prompt.context:
         pipeline.prepare(samples.texts, partial(_tell, observers))
     pipeline.fit_text_scaling(map(samples.words, in_parts(samples.rows("train"))))
@@ -98,7 +98,7 @@ def _tell_plugins(run: Run, registry: Registry) -> None:
 
 
 def _facts(progress: Progress, trained: TrainedRun, registry: Registry) -> dict[str, Any]:
-    """What training knows of the run's record."""
+    """The part of the run's record that training knows."""
     speed = progress.samples / progress.seconds if progress.samples else None
     return {
         "timing": Timing(train_s=progress.seconds, samples_per_s=speed),
@@ -159,7 +159,16 @@ def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -
     return Parameters(trainable=trainable, total=facts.num_parameters + trainable)
 
 
-def _provenance(plan: TrainingPlan, samples: Samples, pipeline: Pipeline) -> dict[str, Any]:
+def _provenance(
+    plan: TrainingPlan, samples: Samples, pipeline: Pipeline, registry: Registry
+) -> dict[str, Any]:
     taken = {"device": str(pipeline.device), "dtype": str(pipeline.backbone.dtype).removeprefix("torch.")}
     seed = plan.resolved.config.training.seed
-    return provenance.collect(seed=seed, data=identify(plan.store, samples), backbone=taken)
+    brought = _plugins(plan.resolved, registry)
+    return provenance.collect(seed=seed, data=identify(plan.store, samples), plugins=brought, backbone=taken)
+
+
+def _plugins(resolved: ResolvedPipeline, registry: Registry) -> dict[str, str]:
+    """Each component and the package it came in."""
+    brought = {choice.spec.full_name: registry.distribution(choice.spec) for choice in resolved.choices}
+    return {name: package for name, package in brought.items() if package}

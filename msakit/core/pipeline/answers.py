@@ -34,7 +34,7 @@ _DASHES = str.maketrans({"\u2212": "-", "\u2013": "-", "\uff0d": "-", "\uff0b": 
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """What a generated text says.
+    """A generated text, parsed.
 
     Attributes:
         value: The score or class index, or None where the text is no admissible answer.

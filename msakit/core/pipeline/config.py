@@ -109,7 +109,7 @@ class AnswerConfig(Settings):
 
 
 class FeatureConfig(Settings):
-    """What is done to stored features before the encoders see them."""
+    """Preprocessing of stored features before the encoders."""
 
     normalise: Literal["standard", "none"] = Field(
         "standard",
@@ -121,7 +121,7 @@ class FeatureConfig(Settings):
         "vector stands for it, so that 'unknown' differs from silence",
     )
     nonfinite: Literal["error", "zero"] = Field("error", description="what to do about NaN and infinity")
-    max_frames: int | None = Field(None, gt=0, description="keep only the first so many frames")
+    max_frames: int | None = Field(None, gt=0, description="keep at most this many frames from the start")
 
 
 class TrainingConfig(Settings):
@@ -160,7 +160,7 @@ class TrainingConfig(Settings):
         le=1,
         description="share of training samples that lose some or all of their modalities (never the text)",
     )
-    max_minutes: float | None = Field(None, gt=0, description="stop in good order after so long")
+    max_minutes: float | None = Field(None, gt=0, description="stop cleanly after this many minutes")
     seed: int = Field(1111, ge=0, lt=2**32)
 
 

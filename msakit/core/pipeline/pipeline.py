@@ -37,7 +37,7 @@ ANSWER_TOKENS_TO_SPARE = 2
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a pipeline makes of a batch.
+    """A pipeline's answers for a batch.
 
     Attributes:
         values: [B] scores or class indices; NaN where generated text could not be read.

@@ -36,6 +36,11 @@ class ResolvedPipeline:
     backbone_spec: BackboneSpec
 
     @property
+    def choices(self) -> list[Choice]:
+        """Every component, encoders first."""
+        return [*self.encoders.values(), self.fuser, self.injector, self.backbone]
+
+    @property
     def backbone_is_frozen(self) -> bool:
         """Whether training leaves the backbone as it is, so that several runs may share one in memory.
 
@@ -161,7 +166,7 @@ def _refuse_impossible(resolved: ResolvedPipeline, registry: Registry, source: s
 
 
 def _own_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Finding]:
-    """What can be known to be impossible without building anything."""
+    """Impossible combinations that can be detected without building anything."""
     yield from _weighting_findings(resolved)
     fuser = resolved.fuser.spec
     for form in ("summary", "sequence"):

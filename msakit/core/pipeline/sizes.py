@@ -1,4 +1,4 @@
-"""What a pipeline consists of and how many parameters it trains, counted without loading weights."""
+"""The parts of a pipeline and its trained parameters, counted without loading weights."""
 
 from __future__ import annotations
 

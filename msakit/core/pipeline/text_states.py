@@ -1,4 +1,4 @@
-"""What a fuser sees of the text.
+"""The text states that a fuser reads.
 
 Legend: B batch, L text tokens, H backbone width.
 """

@@ -55,7 +55,7 @@ def parse_dataset(content: Mapping[str, Any]) -> DatasetSpec:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What one layer offers, and where it says so."""
+    """The entries of one registry layer, and the file they come from."""
 
     origin: str
     components: tuple[ComponentSpec, ...] = ()

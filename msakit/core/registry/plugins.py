@@ -29,7 +29,7 @@ HEAVY_MODULES = ("torch", "transformers", "peft", "h5py")
 
 @dataclass(frozen=True, slots=True)
 class PluginReport:
-    """What became of one plugin.
+    """The outcome of loading one plugin.
 
     Attributes:
         name: Its entry-point name, or the path given with --plugin.
@@ -76,7 +76,7 @@ class PluginManager:
         return [report for report in self.reports if report.error]
 
     def catalogues(self) -> Iterator[Catalogue]:
-        """What each working plugin offers."""
+        """Everything the working plugins offer."""
         return (report.offers for report in self.reports if not report.error)
 
     def _report(self, entry: EntryPoint) -> PluginReport:

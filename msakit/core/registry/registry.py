@@ -155,7 +155,7 @@ class Registry:
     def _winners(
         self, what: str, name: str, found: list[tuple[int, Catalogue, T]], known: Iterable[str]
     ) -> list[T]:
-        """What the winning layer has of that name; two plugins that have it are an error."""
+        """The entry of that name in the winning layer; two plugins that both define it are an error."""
         if not found:
             raise self._unknown(what, name, known)
         top = max(precedence for precedence, *_ in found)
@@ -199,6 +199,11 @@ class Registry:
             for _, catalogue, other in self._entries("components")
             if (other.kind, other.full_name) == (spec.kind, spec.full_name)
         ]
+
+    def distribution(self, spec: ComponentSpec) -> str | None:
+        """The package (name and version) whose plugin offers a component; None for a registry file's."""
+        reports = (report for report in self.manager.reports if spec in report.offers.components)
+        return next((report.distribution for report in reports), None)
 
     # Importing
 

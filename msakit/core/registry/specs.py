@@ -1,4 +1,4 @@
-"""What a plugin hands over: descriptions of components, backbones and datasets.
+"""Specifications: how a plugin describes components, backbones and datasets.
 
 Standard library only: reading a specification imports neither torch nor the component it describes.
 """

@@ -1,4 +1,4 @@
-"""What becomes of the journals of dead writers (docs/format.md, "Adoption").
+"""Adoption of the journals of dead writers (docs/format.md, "Adoption").
 
 Only a journal's own bytes can send it to quarantine. Whatever the machine does meanwhile - no descriptors, no
 memory, a failing or full disk - is raised, and leaves everything as it was.
@@ -24,7 +24,7 @@ from msakit.feature_store.regular import open_regular
 
 @dataclass
 class Recovery:
-    """What became of the journals found when a store was opened for writing.
+    """The outcome for each journal found when a store was opened for writing.
 
     Attributes:
         sealed: names of those turned into shards.

@@ -199,7 +199,7 @@ def open_safely(path: Path) -> Iterator[SafeFile]:
 
 
 def _unreadable(path: Path, reason: str) -> StoreError:
-    """What HDF5 says of a structure that is in memory already: that it is wrong, or that memory is short."""
+    """Translate an HDF5 error about a structure in memory: damaged, or out of memory."""
     line = reason.splitlines()[0]
     if "alloc" in line:
         return StoreReadError(f"cannot read {path}: out of memory ({line})", OUT_OF_MEMORY)

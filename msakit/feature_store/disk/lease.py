@@ -90,7 +90,7 @@ def unleased(folder: FeatureSetFolder) -> Iterator[list[str]]:
 
 
 def _holders(folder: FeatureSetFolder) -> list[str]:
-    """What the documents say; those of dead processes of this machine are removed."""
+    """The current leases; those of dead processes on this machine are removed."""
     holders = []
     for path in list_folder(folder.leases):
         owner = _owner(path)

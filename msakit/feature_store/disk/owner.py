@@ -10,7 +10,7 @@ from msakit.feature_store.disk.files import boot_id, host_name, process_start
 
 
 def owner_fields() -> dict[str, Any]:
-    """What names this process among all of all machines."""
+    """An identity for this process, unique across machines."""
     return {
         "host": host_name(),
         "boot_id": boot_id(),

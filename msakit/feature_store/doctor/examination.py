@@ -43,7 +43,7 @@ def check_dataset(
 
 
 def _check_import(table: SampleTable) -> Iterator[Finding]:
-    """What the import noticed about lengths and padding, kept in the table's attributes."""
+    """The import's notes on lengths and padding, kept in the table's attributes."""
     modalities: dict[str, Any] = table.attributes.get("import", {}).get("modalities", {})
     for name, item in modalities.items():
         for verdict, code, what in (

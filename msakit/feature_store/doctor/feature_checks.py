@@ -22,7 +22,7 @@ ZERO_MARGIN = 2
 
 @dataclass
 class FeatureTally:
-    """What one pass over a modality collects; row lists hold table rows."""
+    """Statistics from one pass over a modality; row lists hold table rows."""
 
     lowest: npt.NDArray[np.float32]
     highest: npt.NDArray[np.float32]

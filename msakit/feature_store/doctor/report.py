@@ -1,4 +1,4 @@
-"""What the doctor is told beforehand, and what it reports."""
+"""Expectations given to the data doctor, and its findings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 @dataclass(frozen=True)
 class Expectations:
-    """What is known about a dataset from elsewhere.
+    """Prior knowledge about a dataset.
 
     Attributes:
         label_range: lowest and highest rating.

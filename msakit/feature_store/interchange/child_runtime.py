@@ -1,4 +1,4 @@
-"""What runs first in a child process that reads an untrusted file: its limits, and its one-line answer."""
+"""Runtime of a child process that reads an untrusted file: resource limits and a one-line answer."""
 
 from __future__ import annotations
 

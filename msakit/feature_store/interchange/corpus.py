@@ -80,7 +80,7 @@ class ImportedModality:
 
 @dataclass
 class ImportedCorpus:
-    """What a parser found. Sequences may be views of scratch files that live as long as the import."""
+    """A parsed corpus. Sequences may be views of scratch files that live as long as the import."""
 
     format: str
     rows: list[ImportedRow]

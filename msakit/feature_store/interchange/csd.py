@@ -91,7 +91,7 @@ def _read_entry(entry: Mapping[str, object], where: str) -> tuple[Array | list[s
 
 
 def guess_role(sequence: CsdSequence) -> str:
-    """What a sequence is, from its root name: labels, words or a modality.
+    """The role of a sequence, from its root name: labels, words or a modality.
 
     Raises:
         StoreError: the name tells nothing.

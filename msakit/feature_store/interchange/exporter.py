@@ -29,7 +29,7 @@ DERIVED_COLUMNS = {"video", "source_id", *(column for column, _ in COLUMN_KEYS.v
 
 @dataclass
 class ExportReport:
-    """What an export wrote: samples per split, shapes per split and key, and what MMSA will miss."""
+    """The report of an export: samples per split, shapes per split and key, and what MMSA lacks."""
 
     file: Path
     dataset: str

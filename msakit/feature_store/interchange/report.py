@@ -1,4 +1,4 @@
-"""What an import found and did."""
+"""The report of an import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msakit.feature_store.interchange.survey import ModalitySurvey
 
 @dataclass
 class ImportReport:
-    """What an import found and did; `as_json` is what `--json` prints.
+    """The report of an import; `--json` prints `as_json`.
 
     Attributes:
         dataset: its name in the store.
@@ -45,7 +45,7 @@ class ImportReport:
         return {**vars(self), "sources": describe_sources(self.sources)}
 
     def as_provenance(self) -> dict[str, Any]:
-        """What the sample table keeps of it: where the samples come from and how they were padded."""
+        """The part stored with the sample table: sources of the samples, and their padding."""
         keys = ("format", "splits", "modalities", "notes", "ignored")
         return {**{key: getattr(self, key) for key in keys}, "sources": describe_sources(self.sources)}
 

@@ -54,7 +54,7 @@ _FAILURES = {
 
 @dataclass(frozen=True)
 class SandboxLimits:
-    """What a child process may use: bytes of address space, CPU and clock seconds, bytes per file written."""
+    """Limits of a child process: bytes of address space, CPU and clock seconds, bytes per file written."""
 
     memory_bytes: int
     cpu_s: int

@@ -18,7 +18,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class ModalitySurvey:
-    """What was measured of one modality.
+    """Measurements of one modality.
 
     Attributes:
         width: features per frame (D).

@@ -28,7 +28,7 @@ Keys = npt.NDArray[np.uint8]
 
 @dataclass
 class CopyReport:
-    """What was copied, or would be: samples per feature set and the tables written."""
+    """The result of a copy, done or planned: samples per feature set and the tables written."""
 
     samples: dict[str, int] = field(default_factory=dict)
     num_bytes: int = 0

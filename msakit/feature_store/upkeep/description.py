@@ -1,4 +1,4 @@
-"""What a store holds, as plain data for people and programs (`msakit store ls`, `info`)."""
+"""The content of a store as plain data, for people and programs (`msakit store ls`, `info`)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SMALL_SHARD_BYTES = 64 << 20
 
 @dataclass
 class CompactReport:
-    """What compaction did, or would do, to one feature set."""
+    """The effect of compaction on one feature set, done or planned."""
 
     fingerprint: str
     merged: list[str] = field(default_factory=list)

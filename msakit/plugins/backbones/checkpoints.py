@@ -119,7 +119,7 @@ def _assign(model: PreTrainedModel, name: str, tensor: Tensor, folder: Path) -> 
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What config.json says.
+    """The content of config.json.
 
     Raises:
         InputError: The folder has none, or it is not JSON.

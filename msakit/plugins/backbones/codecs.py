@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class TextCodec(Protocol):
-    """What a backbone needs of a tokenizer.
+    """The tokenizer interface of a backbone.
 
     Attributes:
         end_id: The token that ends a text, or None.

@@ -122,7 +122,7 @@ class Decoder:
         )
 
     def compute_prefixes(self, prefixes: Sequence[tuple[int, ...]]) -> list[Prefix]:
-        """What each of some token rows leaves behind for what follows it."""
+        """Keys, values and last states of token rows, for what follows them."""
         cache = DynamicCache()
         hidden = self.run(self.embed_rows(prefixes, None), cache=cache)
         states = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """What the backbone makes of one prefix.
+    """The backbone's states for one prefix.
 
     Attributes:
         states: Keys and values [layers, 2, heads, T, head width].

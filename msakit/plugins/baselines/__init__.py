@@ -1,1 +1,1 @@
-"""What a fusion method has to beat: text alone, a learned prompt, and the classical fusers."""
+"""Baselines that a fusion method has to beat: text alone, a learned prompt, the classical fusers."""

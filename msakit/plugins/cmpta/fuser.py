@@ -111,7 +111,7 @@ class CrossModalTokens(nn.Module):
 
     @property
     def diagnostics(self) -> dict[str, Diagnostic]:
-        """What `forward` shows in evaluation mode."""
+        """The diagnostics that `forward` returns in evaluation mode."""
         return {
             f"attention_text_{name}": Diagnostic("map", ("text", name), f"attention of the text over {name}")
             for name in self.modalities

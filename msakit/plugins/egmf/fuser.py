@@ -199,7 +199,7 @@ class ExpertGuidedFusion(nn.Module):
 
     @property
     def diagnostics(self) -> dict[str, Diagnostic]:
-        """What `forward` shows."""
+        """The diagnostics that `forward` returns."""
         names = tuple(self.experts)
         pairs = tuple(" and ".join(pair) for pair in itertools.combinations(names, 2))
         return {

@@ -101,7 +101,7 @@ class HfVisionExtractor:
         return FeatureArray(values, self.frame_shift_s, face_notes(seen))
 
     def _images(self, clip: MediaClip, seen: list[bool]) -> Iterator[Image]:
-        """What the model is shown; for every frame, `seen` gets whether it is among it."""
+        """The images given to the model; `seen` records for every frame whether it is one of them."""
         if self._faces is None:
             for image in decode_frames(clip, self._fps):
                 seen.append(True)

@@ -69,7 +69,7 @@ class WhisperTranscriber:
         return self._languages[language]
 
     def transcribe(self, clip: MediaClip) -> str:
-        """What is said in a clip; "" where nothing is.
+        """The words spoken in a clip; "" where nothing is.
 
         Raises:
             MediaError: The clip cannot be decoded or has no audio.

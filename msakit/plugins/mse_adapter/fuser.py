@@ -117,7 +117,7 @@ class TextGuidedMixer(nn.Module):
 
     @property
     def diagnostics(self) -> dict[str, Diagnostic]:
-        """What `forward` shows."""
+        """The diagnostics that `forward` returns."""
         return {"contribution": Diagnostic("scalars", self.modalities, "norm of each modality's part")}
 
     def diagnose(self, diagnostics: Mapping[str, Tensor]) -> list[str]:

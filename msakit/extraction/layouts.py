@@ -24,8 +24,8 @@ def in_our_columns(record: Record, manifest: Path) -> Record:
     """A record of a known layout in the columns of a manifest; any other as it is.
 
     MMSA-FET: the clip is Raw/VIDEO/CLIP.mp4 (or VIDEO/CLIP.mp4, any ending) beside the table, `mode` the
-    split. MELD: the clip is diaX_uttY.mp4 beside the table or one folder below it; the split is read off the file's
-    name; StartTime and EndTime count from the start of the episode, so they are kept as columns only.
+    split. MELD: the clip is diaX_uttY.mp4 beside the table or one folder below it; the split is read off
+    the table's name; StartTime and EndTime count from the start of the episode, so they are kept as columns.
     """
     if "path" in record:
         return record

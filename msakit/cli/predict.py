@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(
-    epilog='Example: msakit predict runs/quickstart/multimodal examples/clips/*.mp4 --text "what a film"'
+    epilog='Example: msakit predict runs/quickstart/mse-adapter examples/clips/*.mp4 --text "what a film"'
 )
 def predict(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
@@ -102,6 +102,8 @@ def predict(
         print_json([asdict(response) for response in responses])
     elif output is None:
         _show(responses)
+    if caution := trained.resolved.dataset.caution:
+        say(caution)
     _tell(responses)
 
 

@@ -37,7 +37,7 @@ class TextStates:
     def __init__(self, backbone: Backbone, kind: TextStateKind) -> None:
         self._backbone = backbone
         self._kind = kind
-        self._answers: dict[tuple[int, ...], Tensor] = {}
+        self._answers: dict[tuple[tuple[int, ...], tuple[int, ...]], Tensor] = {}
 
     def __call__(self, ids: PromptIds) -> Sequence:
         """States of a batch; a sample without text has length 0."""
@@ -49,9 +49,10 @@ class TextStates:
             return self._before_answering(ids)
 
     def _before_answering(self, ids: PromptIds) -> Sequence:
-        rows = [(*before, *after) for before, after in zip(ids.before, ids.after, strict=True)]
+        rows = [(tuple(before), tuple(after)) for before, after in zip(ids.before, ids.after, strict=True)]
         missing = [row for row in dict.fromkeys(rows) if row not in self._answers]
         if missing:
-            self._answers |= dict(zip(missing, self._backbone.read(missing).unbind(), strict=True))
+            before, after = zip(*missing, strict=True)
+            self._answers |= dict(zip(missing, self._backbone.read(before, after).unbind(), strict=True))
         lengths = torch.tensor([1 if text else 0 for text in ids.text], device=self._backbone.device)
         return Sequence(torch.stack([self._answers[row] for row in rows])[:, None], lengths)

@@ -9,16 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from msakit.api import BuiltPipeline, Run, build, load, open_store, train
+    from msakit.api import BuiltPipeline, Run, build, load, open_store, read_pipeline, train
     from msakit.core.errors import MsakitError
     from msakit.core.hooks import hookimpl
     from msakit.core.interfaces import Diagnostic, FeatureArray, MediaClip
     from msakit.core.pipeline.config import PipelineConfig
     from msakit.core.registry.registry import load_registry
     from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec, Finding, Kind, Source
+    from msakit.core.settings import Settings
     from msakit.core.tensors import Encoded, Fused, Sequence
     from msakit.extraction.media import decode_audio, decode_frames
     from msakit.feature_store import FeatureStore
+    from msakit.runs.results import read_run
 
 __version__ = "0.1.0"
 
@@ -39,6 +41,7 @@ __all__ = [
     "PipelineConfig",
     "Run",
     "Sequence",
+    "Settings",
     "Source",
     "__version__",
     "build",
@@ -48,6 +51,8 @@ __all__ = [
     "load",
     "load_registry",
     "open_store",
+    "read_pipeline",
+    "read_run",
     "train",
 ]
 
@@ -68,6 +73,7 @@ _HOMES = {
     "PipelineConfig": "msakit.core.pipeline.config",
     "Run": "msakit.api",
     "Sequence": "msakit.core.tensors",
+    "Settings": "msakit.core.settings",
     "Source": "msakit.core.registry.specs",
     "build": "msakit.api",
     "decode_audio": "msakit.extraction.media",
@@ -76,6 +82,8 @@ _HOMES = {
     "load": "msakit.api",
     "load_registry": "msakit.core.registry.registry",
     "open_store": "msakit.api",
+    "read_pipeline": "msakit.api",
+    "read_run": "msakit.runs.results",
     "train": "msakit.api",
 }
 

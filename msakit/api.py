@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msakit.core.atomic import write_atomically
 from msakit.core.files import dump_yaml
+from msakit.core.pipeline.config import read_pipeline as read_pipeline_file
+from msakit.core.pipeline.resolution import ResolvedPipeline, resolve
 from msakit.core.pipeline.sizes import Sizes, measure_pipeline
 from msakit.core.registry.registry import load_registry
 from msakit.feature_store import FeatureStore
@@ -30,7 +32,6 @@ from msakit.workflows.load import TrainedRun, load_run, stored_samples
 from msakit.workflows.train import TrainingPlan, train_run
 
 if TYPE_CHECKING:
-    from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.core.registry.registry import Registry
     from msakit.runs.predictions import Answer
     from msakit.training.observer import Observer
@@ -149,6 +150,20 @@ class Run:
         answers = predict_media(self._trained, self._registry, [Path(path) for path in paths], texts)
         return answers if isinstance(clips, list | tuple) or len(answers) > 1 else answers[0]
 
+    def report(self, output: PathLike | None = None, *, split: str | None = None) -> Path:
+        """Write an HTML report of the run.
+
+        Args:
+            output: The file; default: report.html in the run directory.
+            split: Split to show; default: test if it was evaluated.
+
+        Raises:
+            MissingExtraError: jinja2 or matplotlib is not installed.
+        """
+        from msakit.reports.report import write_report
+
+        return write_report(self.path, Path(output or self.path / "report.html"), split=split)
+
     def __repr__(self) -> str:
         dataset = self._trained.resolved.dataset
         shown = ", ".join(self.metrics) or "nothing"
@@ -193,6 +208,23 @@ def build(
         overrides=(settings or {}).items(),
         store=place,
     )
+    sizes = measure_pipeline(resolved, registry, stored_widths(resolved, place))
+    return BuiltPipeline(resolved, sizes, registry)
+
+
+def read_pipeline(path: PathLike, *, store: PathLike | None = None) -> BuiltPipeline:
+    """Read a pipeline file and count its parameters.
+
+    Args:
+        path: The file, as `BuiltPipeline.save` or `msakit build -o` writes it.
+        store: Take the feature widths from this store.
+
+    Raises:
+        ConfigError: The file is not a valid pipeline; every problem is listed.
+    """
+    registry = load_registry()
+    resolved = resolve(read_pipeline_file(Path(path)), registry, source=str(path))
+    place = None if store is None else locate_store(store)
     sizes = measure_pipeline(resolved, registry, stored_widths(resolved, place))
     return BuiltPipeline(resolved, sizes, registry)
 

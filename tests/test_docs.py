@@ -23,6 +23,16 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 COMMAND_LINE = re.compile(r"^\s*(?:\$ )?msakit ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+PUBLIC = {
+    "msakit",
+    "msakit.extraction",
+    "msakit.feature_store",
+    "msakit.feature_store.doctor",
+    "msakit.feature_store.interchange",
+    "msakit.metrics",
+    "msakit.nn",
+    "msakit.testing",
+}
 GENERATED = ("cli.md", "components.md", "settings.md")
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page.name not in GENERATED)
 
@@ -102,6 +112,14 @@ def test_python_in_the_text_compiles(page: Path) -> None:
                 compile(example.source, str(page), "single")
         else:
             compile(block, str(page), "exec")
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+def test_python_in_the_text_imports_the_public_face_alone(page: Path) -> None:
+    """So that files can move without a page being wrong."""
+    blocks = "\n".join(PYTHON.findall(page.read_text(encoding="utf-8")))
+    imported = re.findall(r"^\s*(?:>>> )?(?:from|import) (msakit[\w.]*)", blocks, re.MULTILINE)
+    assert set(imported) <= PUBLIC
 
 
 def test_the_metrics_example_runs() -> None:

@@ -13,6 +13,8 @@ MODULES = (
     "store_kills",
     "store_starvation",
     "store_damage",
+    "hostile_files",
+    "command_lines",
 )
 
 
@@ -31,9 +33,10 @@ def main() -> int:
     clean = True
     print_header()
     for family in families():
-        if given.only in family.name:
+        trials = family.short if given.short else family.full
+        if given.only in family.name and trials:
             with tempfile.TemporaryDirectory(prefix="msakit-attack-") as folder:
-                tally = family.run(Path(folder), family.short if given.short else family.full, given.seed)
+                tally = family.run(Path(folder), trials, given.seed)
             print_row(family.name, tally)
             clean &= tally.clean and tally.tried > 0
     return 0 if clean else 1

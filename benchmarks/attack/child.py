@@ -56,7 +56,7 @@ def run_child(
     pid = os.fork()
     if pid == 0:
         _be_child(work, log, prepare)
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     while True:
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:

@@ -144,7 +144,7 @@ def _shown(values: NDArray[Any]) -> str:
 
 
 def _draw_maps(view: SampleView, folder: Path) -> list[Path]:
-    from msakit.reports.figures import sample_maps
+    from msakit.reports.diagnostic_figures import attention_maps
 
     if not view.maps:
         raise InputError(
@@ -153,7 +153,7 @@ def _draw_maps(view: SampleView, folder: Path) -> list[Path]:
         )
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for figure in sample_maps(view.maps, view.tokens, view.frame_shifts_s):
+    for figure in attention_maps(view.maps, view.tokens, view.described, view.frame_shifts_s):
         files.append(folder / f"{view.answer.id} {figure.title}.svg".replace(" ", "_").replace("/", "_"))
         files[-1].write_text(figure.svg, encoding="utf-8")
     return files

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("msakit.cli.compare", "Compare runs."),
     "verify": ("msakit.cli.verify", "Check that what a run claims still holds."),
     "diagnose": ("msakit.cli.diagnose", "Look inside a run: modalities, gate, experts, attention."),
+    "robustness": ("msakit.cli.robustness", "Metrics where modalities are missing."),
     "sweep": ("msakit.cli.sweep", "Run a grid of settings over seeds on the validation split."),
     "report": ("msakit.cli.report", "Write an HTML report of a run or a study."),
     "extract": ("msakit.cli.extract", "Extract features from media into a store."),

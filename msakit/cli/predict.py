@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,7 +25,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(
-    epilog='Example: msakit predict runs/quickstart/multimodal examples/clips/*.mp4 --text "what a film"'
+    epilog='Example: msakit predict runs/quickstart/mse-adapter examples/clips/*.mp4 --text "what a film"'
 )
 def predict(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
@@ -101,6 +102,8 @@ def predict(
         print_json([asdict(response) for response in responses])
     elif output is None:
         _show(responses)
+    if caution := trained.resolved.dataset.caution:
+        say(caution)
     _tell(responses)
 
 
@@ -110,7 +113,7 @@ def _with_texts(sources: list[str], texts: list[str]) -> list[MediaClip]:
 
     from msakit.extraction.sources import find_clips
 
-    clips = find_clips(sources, sys.stdin) if sources else []
+    clips = find_clips(sources, map(os.fsdecode, sys.stdin.buffer)) if sources else []
     if not clips or not texts:
         return clips
     if len(texts) not in (1, len(clips)):

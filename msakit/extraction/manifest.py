@@ -11,11 +11,15 @@ from typing import Any
 from msakit.core.errors import ConfigError, InputError, MediaError
 from msakit.core.files import parse_json, read_text
 from msakit.core.interfaces import MediaClip
+from msakit.extraction.layouts import in_our_columns, is_known
 from msakit.feature_store.interchange.csv_text import QUOTING_HINT, CsvProblem, read_csv_records
+from msakit.feature_store.interchange.table_csv import CLOCK
 from msakit.feature_store.table import SPLITS
 
 _TEXT = ("id", "path", "text", "split", "label_name", "speaker", "dialogue", "language")
 _NUMBERS = ("label", "start_s", "end_s", "utterance")
+_TIMES = ("start_s", "end_s")
+_TAKEN = ("content", "text_by")  # columns that extraction fills
 _MAX_PROBLEMS = 20
 _MAX_BYTES = 1 << 28
 _MAX_UTTERANCE = 1 << 31
@@ -55,6 +59,7 @@ def read_manifest(path: Path) -> list[ManifestRow]:
 
     Columns: `id` and `path` (required), `text`, `label` (a number), `label_name` (a class), `split`,
     `speaker`, `dialogue`, `utterance`, `language`, `start_s`, `end_s`. Other columns are kept as they are.
+    Tables of MMSA-FET and MELD are read as they are (`msakit.extraction.layouts`).
 
     Raises:
         ConfigError: Lists every problem with its line.
@@ -62,7 +67,7 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     """
     problems: list[tuple[str, str]] = []
     rows: list[ManifestRow] = []
-    records = list(_records(path))
+    records = [(line, in_our_columns(record, path)) for line, record in _records(path)]
     numeric = _numeric_columns([record for _, record in records])
     seen: dict[str, int] = {}
     for line, record in records:
@@ -98,9 +103,10 @@ def _records(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
 def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str]]]:
     try:
         names, records = read_csv_records(text)
-        if missing := {"id", "path"} - set(names):
+        if not is_known(frozenset(names)) and (missing := {"id", "path"} - set(names)):
             problem = f"no column '{sorted(missing)[0]}'"
-            raise ConfigError(str(path), [("line 1", problem)], hint="The columns id and path are required.")
+            hint = "The columns id and path are required, or those of MMSA-FET's or MELD's tables."
+            raise ConfigError(str(path), [("line 1", problem)], hint=hint)
         return list(records)
     except CsvProblem as error:
         raise ConfigError(str(path), [(f"line {error.line}", error.reason)], hint=QUOTING_HINT) from error
@@ -148,6 +154,9 @@ def _row(line: int, record: Mapping[str, Any], folder: Path, numeric: set[str]) 
     if texts["split"] not in (*SPLITS, ""):
         msg = f"split '{texts['split']}' is none of {', '.join(SPLITS)} (dev and val are called valid)"
         raise ValueError(msg)
+    if taken := [name for name in _TAKEN if name in record]:
+        msg = f"the column '{taken[0]}' is filled by extraction; give it another name"
+        raise ValueError(msg)
     utterance = numbers["utterance"]
     if utterance is not None and not (utterance.is_integer() and -1 <= utterance < _MAX_UTTERANCE):
         msg = f"utterance {utterance:g} is not a position in a dialogue: 0, 1, 2, ..."
@@ -171,10 +180,19 @@ def _row(line: int, record: Mapping[str, Any], folder: Path, numeric: set[str]) 
     )
 
 
+def _seconds(value: Any) -> float | None:
+    """Seconds of a number, or of a time such as 00:01:02,500 or 1:02."""
+    number = _number(value)
+    if number is None and (clock := CLOCK.match(str(value).strip())):
+        hours, minutes, seconds = clock.groups()
+        return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
+    return number
+
+
 def _optional_number(name: str, value: Any) -> float | None:
     if value is None or str(value).strip() == "":
         return None
-    number = _number(value)
+    number = _seconds(value) if name in _TIMES else _number(value)
     if number is None or not math.isfinite(number):
         hint = "; class names belong in label_name" if name == "label" else ""
         msg = f"{name} '{value}' is not a number{hint}"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from msakit.reports.figures import BLUE, GREY, SERIES, Figure, diagnostic_histogram, draw
+from msakit.reports.diagnostic_figures import diagnostic_histogram
+from msakit.reports.figures import BLUE, GREY, SERIES, Figure, draw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

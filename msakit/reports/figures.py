@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY = "#2f6fab", "#d1622b", "#8a8f98"
 SERIES = (BLUE, ORANGE, "#3b8f5a", "#8a5fb0", "#b8972c", "#4aa3a8", "#b0487c", "#6b7280")
-_MOST_VECTOR_ENTRIES = 8
 _RASTER_FROM = 1500
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -237,96 +236,3 @@ def coverage(labels: Floats, probabilities: Floats, answers: Floats) -> Figure:
 
     caption = "Central intervals of the answer probabilities. Below the line: too narrow, too sure."
     return Figure("Calibration", caption, draw(paint))
-
-
-def diagnostic_histogram(name: str, values: Floats, entries: Sequence[str] = ()) -> Figure:
-    """Distribution over samples of a diagnostic [N] or [N, J], or mean and sd of each entry if J is large.
-
-    Args:
-        name: What it is.
-        values: [N] or [N, J].
-        entries: Names of the J entries; their numbers where there are none.
-    """
-    table = values.reshape(len(values), -1)
-    if table.shape[1] > _MOST_VECTOR_ENTRIES:
-        return _diagnostic_profile(name, table)
-    finite = table[np.isfinite(table)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    edges = np.linspace(low, high + 1e-9, 31).tolist()
-
-    def paint(axes: Axes) -> None:
-        for index, colour in zip(range(table.shape[1]), SERIES, strict=False):
-            column = table[:, index]
-            entry = entries[index] if index < len(entries) else str(index)
-            mean = f"mean {np.nanmean(column):.3f}" if np.isfinite(column).any() else "none"
-            label = f"{entry}: {mean}"
-            axes.hist(
-                column[np.isfinite(column)], bins=edges, histtype="stepfilled", color=colour, alpha=0.35
-            )
-            axes.hist(column[np.isfinite(column)], bins=edges, histtype="step", color=colour, label=label)
-        axes.set(xlabel=name, ylabel="samples")
-        if table.shape[1] > 1:
-            axes.legend(frameon=False, fontsize=9)
-
-    return Figure(name, f"Over {len(values)} samples.", draw(paint))
-
-
-def _diagnostic_profile(name: str, table: Floats) -> Figure:
-    def paint(axes: Axes) -> None:
-        mean, spread = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
-        places = np.arange(table.shape[1])
-        axes.fill_between(places, mean - spread, mean + spread, color=BLUE, alpha=0.2, linewidth=0)
-        axes.plot(places, mean, color=BLUE)
-        axes.set(xlabel="entry", ylabel=name)
-
-    return Figure(name, f"Mean and standard deviation over {len(table)} samples.", draw(paint))
-
-
-def sample_maps(
-    maps: Mapping[str, Floats], tokens: Sequence[str], frame_shifts_s: Mapping[str, float | None]
-) -> list[Figure]:
-    """Heat maps of one sample: its text tokens [L] over the frames [T] of each modality, in seconds.
-
-    Args:
-        maps: `attention_text_<modality>` to weights [L, T].
-        tokens: The utterance, token by token; when there are as many as rows, they name them.
-        frame_shifts_s: Modality to seconds between frames, None where that is not known.
-    """
-    figures = []
-    for name, values in maps.items():
-        modality = name.removeprefix("attention_text_")
-        shift = frame_shifts_s.get(modality)
-
-        def paint(axes: Axes, values: Floats = values, shift: float | None = shift) -> None:
-            extent = (0.0, values.shape[1] * (shift or 1.0), values.shape[0] - 0.5, -0.5)
-            _paint_map(axes, values, extent, label="attention, mean over heads")
-            if len(tokens) == len(values):
-                axes.set_yticks(range(len(tokens)), [token.strip() or token for token in tokens])
-            axes.set(xlabel="frame" if shift is None else "seconds", ylabel="text token")
-
-        height = min(20.0, 1.6 + 0.22 * len(values))
-        figures.append(Figure(f"text over {modality}", "", draw(paint, width=8.0, height=height)))
-    return figures
-
-
-def attention_maps(name: str, maps: Mapping[str, Floats], limit: int = 3) -> list[Figure]:
-    """Heat maps [L, T] of the first samples that have one."""
-    figures = []
-    for sample, values in [(name, values) for name, values in maps.items() if values.ndim == 2][:limit]:
-
-        def paint(axes: Axes, values: Floats = values) -> None:
-            _paint_map(axes, values)
-            axes.set(xlabel="attended position", ylabel="attending position")
-
-        figures.append(
-            Figure(f"{name}: {sample}", f"{values.shape[0]} by {values.shape[1]} positions.", draw(paint))
-        )
-    return figures
-
-
-def _paint_map(
-    axes: Axes, values: Floats, extent: tuple[float, float, float, float] | None = None, *, label: str = ""
-) -> None:
-    image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest", extent=extent)
-    axes.grid(visible=False)
-    axes.figure.colorbar(image, ax=axes, label=label)

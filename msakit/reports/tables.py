@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from msakit.core.spreadsheet import disarm
 from msakit.metrics import Metric
 from msakit.metrics.estimate import Estimate
 from msakit.reports.comparison import Comparison, Row
@@ -97,7 +98,7 @@ def to_markdown(comparison: Comparison) -> str:
         text = show_estimate(metric, row.estimates.get(metric.name))
         return f"**{text}**" if is_best(metric, row, comparison.rows) else text
 
-    blocks = [_markdown_table(*_main_table(comparison, cell))]
+    blocks = [_markdown_table(*main_table(comparison, cell))]
     blocks += [_markdown_table(*tested_table(comparison, metric)) for metric in comparison.tested]
     blocks.append("\n".join(notes(comparison)))
     return "\n\n".join(blocks) + "\n"
@@ -111,7 +112,7 @@ def to_latex(comparison: Comparison) -> str:
         return rf"\textbf{{{text}}}" if is_best(metric, row, comparison.rows) else text
 
     lines = [f"% {line}" for line in notes(comparison)]
-    header, rows = _main_table(comparison, cell)
+    header, rows = main_table(comparison, cell)
     lines += _latex_table(header, [[row[0].translate(_LATEX), *row[1:]] for row in rows])
     for metric in comparison.tested:
         header, rows = tested_table(comparison, metric)
@@ -133,7 +134,7 @@ def to_csv(comparison: Comparison) -> str:
             ends = row.intervals.get(name, (None, None))
             cells = [estimate.mean, estimate.sd, len(row.seeds) or None, *ends, *map(found.get, tested_keys)]
             shown = ["" if cell is None else cell for cell in cells]
-            writer.writerow([row.kind, row.name, name, *shown, row.source, row.confidence])
+            writer.writerow([row.kind, disarm(row.name), name, *shown, row.source, row.confidence])
     return file.getvalue()
 
 
@@ -164,9 +165,10 @@ FORMATS: Mapping[str, Callable[[Comparison], str]] = {
 }
 
 
-def _main_table(
+def main_table(
     comparison: Comparison, cell: Callable[[Metric, Row], str]
 ) -> tuple[list[str], list[list[str]]]:
+    """Header and lines: every row with its shown metrics, as `cell` writes them, and how many seeds."""
     header = ["", *(metric.title for metric in comparison.metrics), "seeds"]
     rows = [
         [row.name, *(cell(metric, row) for metric in comparison.metrics), str(len(row.seeds) or "-")]

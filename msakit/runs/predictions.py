@@ -21,12 +21,15 @@ from numpy.typing import NDArray
 
 from msakit.core.errors import DataError, InputError
 from msakit.core.files import read_text
+from msakit.core.spreadsheet import disarm, rearm
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 GROUPS = ("dialogue", "video", "speaker")
 """Groups a sample may belong to; a bootstrap resamples the first one that is known."""
+
+_TEXTS = {"id", "generated", *GROUPS}
 
 LIKELIEST = 3
 LARGEST_TABLE = 256 * 2**20
@@ -178,8 +181,9 @@ def to_csv(found: Predictions) -> str:
             columns[key] = _numbers(values[:, *index])
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    safe = {name: [*map(disarm, cells)] if name in _TEXTS else cells for name, cells in columns.items()}
+    writer.writerow(safe)
+    writer.writerows(zip(*safe.values(), strict=True))
     return buffer.getvalue()
 
 
@@ -241,7 +245,9 @@ def _columns(path: Path) -> dict[str, tuple[str, ...]]:
         raise InputError(f"{path} has {len(header):,} columns, too many, or two of one name.")
     if ragged := [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]:
         raise InputError(f"{path}, line {ragged[0]}: {len(header)} cells are expected.")
-    return dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(header, ())
+    cells = zip(*rows, strict=True) if rows else ((),) * len(header)
+    columns = dict(zip(header, cells, strict=True))
+    return {name: tuple(map(rearm, texts)) if name in _TEXTS else texts for name, texts in columns.items()}
 
 
 def _column(cells: tuple[str, ...], names: tuple[str, ...] = ()) -> Floats:

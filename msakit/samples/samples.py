@@ -94,6 +94,12 @@ class Samples:
             )
         readers = {modality: store.reader(table, modality) for modality in resolved.encoders}
         prompt = resolved.config.prompt
+        if prompt.context and not any(table.dialogue):
+            raise DataError(
+                f"prompt.context is {prompt.context}, but no sample of '{name}' in {store_path} belongs to a "
+                "dialogue.",
+                hint="Store dialogues (columns dialogue and utterance), or set prompt.context to 0.",
+            )
         return cls(
             table,
             readers,

@@ -18,6 +18,7 @@ from run_folders import ERC_NAMES, write_run
 
 from msakit.core.errors import InputError
 from msakit.metrics.calibration import expected_calibration_error, interval_coverage
+from msakit.reports.mistakes import find_mistakes
 from msakit.reports.report import write_report
 from msakit.runs.diagnostic_maps import Maps, read_maps, write_maps
 from msakit.runs.results import read_run
@@ -81,6 +82,10 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
         parameters={"trainable": 1234, "total": 123400},
         timing={"train_s": 125.0, "samples_per_s": 31.25},
         warnings=[f"test: the gate is uniform {EVIL}"],
+        diagnostics={
+            "alpha": {"kind": "weights", "entries": ["small", "large", "other"], "title": ""},
+            "attention_text_audio": {"kind": "map", "entries": ["text", "audio"], "title": ""},
+        },
         training={"best_epoch": 1, "epochs": 2, "stopped": "all epochs done"},
     )
 
@@ -89,6 +94,7 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(regression: Path) -> Page:
     (regression / "pipeline.yaml").write_text(f'dataset: mosei\nfuser: {{name: tgm, note: "{EVIL}"}}\n')
     (regression / "provenance.json").write_text(json.dumps({"command": ["msakit", EVIL]}))
+    (regression / "features.json").write_text(json.dumps({"audio": {"frame_shift_s": 0.1}}))
     write_run(
         regression / "evaluations" / "without-audio",
         [0.0],
@@ -96,7 +102,8 @@ def page(regression: Path) -> Page:
         splits={"test": {"mae": 0.987654}},
         condition={"without": ["audio (absent)"]},
     )
-    maps = Maps({"attention": {"a": np.ones((2, 3)), "b": np.ones((4, 5))}})
+    arrays = {"a": np.ones((2, 3)), "b": np.ones((4, 5))}
+    maps = Maps({"attention_text_audio": arrays}, {"a": ["so", " dull"]})
     write_maps(regression / "diagnostics.test.npz", maps)
     return Page(
         write_report(regression, regression.parent / "out" / "report.html").read_text(encoding="utf-8")
@@ -143,16 +150,19 @@ def test_every_drawing_is_there(page: Page) -> None:
         "Calibration",
         "alpha",
         "entropy",
-        "attention: a",
-        "attention: b",
+        "a: text over audio",
+        "b: text over audio",
     ]
-    assert "4 by 5 positions." in page.texts
+    assert {"so", "dull", "seconds", "text"} <= set(svg_texts(page.images["a: text over audio"]))
+    assert {"small: mean", "large: mean"} <= {text[:11] for text in svg_texts(page.images["alpha"])}
 
 
-def test_the_worst_sample_is_the_one_without_a_prediction(page: Page) -> None:
-    heading = page.rows.index(["sample", "label", "prediction"])
-    assert page.rows[heading + 1][0] == f"{EVIL}0"
-    assert page.rows[heading + 1][2] == "(none)"
+def test_the_worst_sample_is_the_one_without_a_prediction(regression: Path) -> None:
+    run = read_run(regression)
+    first, second, *_ = find_mistakes(run, run.predictions("test"))
+    assert (first.id, first.prediction) == (f"{EVIL}0", "(none)")
+    assert float(second.label) - float(second.prediction) != 0
+    assert len(second.likeliest) == 3
 
 
 def test_the_same_run_gives_the_same_file(regression: Path, tmp_path: Path) -> None:
@@ -179,11 +189,13 @@ def test_classification_shows_confusion_classes_and_certain_errors(tmp_path: Pat
     cells = [text for text in svg_texts(page.images["Confusion matrix"]) if re.fullmatch(r"\d+", text)]
     assert cells == ["0", "1", "0", "1", "1", "0", "0", "0", "1"]
     assert "joy (2)" in svg_texts(page.images["F1 of each class"])
-    heading = page.rows.index(["sample", "label", "prediction", "highest probability"])
-    assert page.rows[heading + 1 : heading + 3] == [
-        ["clip1", "joy", "neutral", "0.90"],
-        ["clip3", "neutral", "joy", "0.60"],
+    run = read_run(folder)
+    mistakes = find_mistakes(run, run.predictions("test"))
+    assert [(one.id, one.label, one.prediction, one.likeliest[0]) for one in mistakes] == [
+        ("clip1", "joy", "neutral", ("neutral", 0.9)),
+        ("clip3", "neutral", "joy", ("joy", 0.6)),
     ]
+    assert "Wrong and sure of it" in page.texts
 
 
 def test_missing_answers_have_a_column_in_the_confusion_matrix(tmp_path: Path) -> None:
@@ -200,10 +212,11 @@ def test_a_run_with_nothing_but_predictions_has_a_report(tmp_path: Path) -> None
     assert "mosei, valid split, 2 samples" in page.texts
 
 
-def test_a_run_without_predictions_and_a_group_say_what_to_do(tmp_path: Path) -> None:
+def test_a_run_without_predictions_and_a_folder_without_runs_say_what_to_do(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "group" / "seed-1", [0.5], [0.5])
-    with pytest.raises(InputError, match="name one of them: seed-1"):
-        write_report(tmp_path / "group", tmp_path / "report.html")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no finished run"):
+        write_report(tmp_path / "empty", tmp_path / "report.html")
     (folder / "predictions.test.csv").unlink()
     with pytest.raises(InputError, match="msakit evaluate"):
         write_report(folder, tmp_path / "report.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,3 +79,29 @@ def test_tables_are_joined_and_put_in_order() -> None:
     assert found.labels.tolist() == [2.0, 3.0, 1.0]
     assert found.values.tolist() == [2.5, 3.5, 1.5]
     assert found.groups == {"speaker": ("y", "z", "x")}
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        "=cmd|' /C calc'!A0",
+        "@SUM(1)",
+        "+1+cmd|x",
+        "-2+3(x)",
+        "\t=1",
+        "'=1",
+        "''@x",
+        "-3g5yACwYnA",
+        "'x",
+        "+1",
+    ],
+)
+def test_no_spreadsheet_runs_an_id_and_every_id_reads_back(tmp_path: Path, sample: str) -> None:
+    written = replace(table([1.0, 0.0], [1.0, 0.0]), ids=(sample, "b"))
+    found = read_back(tmp_path / "predictions.test.csv", written)
+    assert found.ids == (sample, "b")
+    with (tmp_path / "predictions.test.csv").open(encoding="utf-8", newline="") as file:
+        cell = list(csv.reader(file))[1][0]
+    assert cell[0] not in "=@\t\r"
+    assert cell == sample or cell == f"'{sample}"
+    assert not (cell[0] in "+-" and any(sign in cell for sign in "|(!"))

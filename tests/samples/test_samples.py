@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from msakit.core.errors import DataError
-from msakit.core.pipeline.config import FeatureConfig
+from msakit.core.pipeline.config import FeatureConfig, parse_pipeline
+from msakit.core.pipeline.resolution import resolve
 from msakit.core.registry.specs import DatasetSpec
 from msakit.feature_store import FeatureSet, FeatureStore, Sample, SampleTable, digest_bytes, sample_key
 from msakit.feature_store.dtypes import encode
 from msakit.samples.samples import Samples
+from tests.conftest import tiny_pipeline
 
 LENGTHS = (3, 1, 0, 4, 2, 5)
 WIDTH = 3
@@ -114,3 +116,9 @@ def test_labels_are_classes_by_name(tmp_path, store, registry):
     assert [names[int(label)] for label in samples.labels(rows)] == [
         samples.table.label_name[r] for r in rows
     ]
+
+
+def test_context_without_dialogues_is_refused(registry, store):
+    config = parse_pipeline(tiny_pipeline(prompt={"context": 3}), "test")
+    with pytest.raises(DataError, match=r"prompt\.context is 3, but no sample of 'demo'"):
+        Samples.open(store, resolve(config, registry))

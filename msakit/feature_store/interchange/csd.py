@@ -57,7 +57,7 @@ class CsdSequence:
         for key in DIMENSION_KEYS:
             try:
                 names = json.loads(self.metadata.get(key, "null"))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(names, list):
                 return [str(name) for name in names]

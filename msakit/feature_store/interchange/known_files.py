@@ -8,7 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from msakit.feature_store.errors import StoreError
-from msakit.feature_store.interchange.corpus import SourceFile
+from msakit.feature_store.interchange.corpus import SourceFile, read_source
+
+MAX_BYTES = 1 << 24
 
 
 def load_known_files(extra: Path | None = None) -> dict[str, str]:
@@ -26,8 +28,8 @@ def load_known_files(extra: Path | None = None) -> dict[str, str]:
     known = _parse(shipped, "known_files.json")
     if extra is not None:
         try:
-            known |= _parse(extra.read_text(encoding="utf-8"), str(extra))
-        except (OSError, UnicodeDecodeError) as error:
+            known |= _parse(read_source(extra, MAX_BYTES).decode("utf-8"), str(extra))
+        except UnicodeDecodeError as error:
             raise StoreError(
                 f"cannot read {extra}: {error}", "Give a JSON list of {name, sha256}."
             ) from error
@@ -53,7 +55,7 @@ def describe_source(path: Path, known: dict[str, str]) -> SourceFile:
 def _parse(text: str, where: str) -> dict[str, str]:
     try:
         return {str(entry["sha256"]).lower(): str(entry["name"]) for entry in json.loads(text)}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(
             f"{where}: not a list of known files ({error})", "Give a JSON list of {name, sha256}."
         ) from error

@@ -35,6 +35,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 """Meaning -> the column names it is recognised by (case, blanks and dots apart), best first."""
 CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)\Z")
+_SCENE = ("season", "episode", "scene_id")
 MAX_ROWS = 5_000_000
 MAX_BYTES = 1 << 29
 
@@ -163,16 +164,22 @@ def _labels_are_ratings(records: list[CsvRow]) -> bool:
     return any(not value.is_integer() or value < 0 for value in values if math.isfinite(value))
 
 
+def _dialogue_of(record: CsvRow) -> str:
+    """The dialogue's name; where there is none, season, episode and scene make one (EmoryNLP)."""
+    scene = [record.others.get(name, "") for name in _SCENE]
+    return record.get("dialogue") or ("-".join(scene) if all(scene) else "")
+
+
 def _repeats_across_splits(records: list[CsvRow]) -> bool:
     """Whether dialogue numbers start afresh in each split (MELD), so that only with it they are unique."""
     splits: dict[str, set[str]] = {}
     for record in records:
-        splits.setdefault(record.get("dialogue"), set()).add(record.split)
+        splits.setdefault(_dialogue_of(record), set()).add(record.split)
     return any(len(found) > 1 for name, found in splits.items() if name)
 
 
 def _read_row(record: CsvRow, *, numeric: bool, repeated: bool) -> ImportedRow:
-    dialogue = record.get("dialogue")
+    dialogue = _dialogue_of(record)
     if dialogue and repeated:
         dialogue = f"{record.split}-{dialogue}"
     row = ImportedRow(id=_read_id(record, dialogue), split=record.split, text=record.get("text"))

@@ -93,7 +93,10 @@ class ChatGLMCodec:
         self._file = folder / "tokenizer.model"
         if not self._file.is_file():
             raise InputError(f"The folder '{folder}' holds no ChatGLM vocabulary (tokenizer.model).")
-        self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(self._file))
+        try:
+            self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(self._file))
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"The vocabulary '{self._file}' is damaged: {error}") from error
         self._special = {token: len(self._pieces) + index for index, token in enumerate(_SPECIAL)}
         self.end_id: int | None = self._pieces.eos_id()
         self.pad_id: int = self._pieces.unk_id()

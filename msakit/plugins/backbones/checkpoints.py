@@ -51,6 +51,17 @@ class CheckpointFormat:
     files: tuple[str, ...]
     start: tuple[str, ...]
 
+    def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The facts of the model that a config.json describes.
+
+        Raises:
+            InputError: It lacks a key of this layout, or one holds something else.
+        """
+        try:
+            return self.architecture(config)
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise InputError(f"config.json is not that of a {self.name} checkpoint: {error}") from error
+
 
 def load_converted(folder: Path, layout: CheckpointFormat, config: CausalLMConfig) -> PreTrainedModel:
     """The model of a checkpoint folder, on its device and in its dtype.
@@ -64,7 +75,7 @@ def load_converted(folder: Path, layout: CheckpointFormat, config: CausalLMConfi
             hint="Load it unquantized once, save it with `backbone.save_pretrained(FOLDER)`, and set "
             "the backbone's path to that folder.",
         )
-    facts = layout.architecture(read_config(folder))
+    facts = layout.facts(read_config(folder))
     model = build_empty(facts)
     device = choose_device(config.device)
     dtype = choose_dtype(config, device)

@@ -7,7 +7,7 @@ the file, else the hub) or "hub"; `format` names a checkpoint layout that is not
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError, MsakitError
 from msakit.core.hub import TOKENIZER_FILES, fetch, fetch_config, weights_size
@@ -34,6 +34,8 @@ from .remote_code import check_code
 from .smollm import expanded_folder, find_gguf
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from transformers import PreTrainedModel
 
     from .config import CausalLMConfig
@@ -70,21 +72,21 @@ def describe(name: str) -> BackboneSpec:
     """
     location = name.removeprefix("hf:")
     found = read_config(Path(location) if Path(location).is_dir() else fetch_config(location).parent)
-    layout = FORMATS.get(found.get("model_type", ""))
+    layout = FORMATS.get(str(found.get("model_type", "")))
     return BackboneSpec(
         name=name,
         weights={"source": "hub", "repository": location, "format": layout.name if layout else None},
-        architecture=found if layout is None else layout.architecture(found),
+        architecture=found if layout is None else layout.facts(found),
         prompt={"start": layout.start if layout else "bos"},
     )
 
 
 def _load_model(spec: BackboneSpec, config: CausalLMConfig) -> tuple[PreTrainedModel, TextCodec]:
-    weights = spec.weights
+    weights = _checked_weights(spec)
     device = choose_device(config.device)
     quantization_settings(config.quantization, choose_dtype(config, device), device)
     if weights["source"] == "random" and config.path is None:
-        model = build_random(spec.architecture, int(weights.get("seed", 0)))
+        model = build_random(spec.architecture, weights.get("seed", 0))
         return model.to(device=device, dtype=choose_dtype(config, device)), ByteCodec()
     layout = FORMATS.get(weights.get("format") or "")
     folder, code = _find_folder(spec, config, TOKENIZER_FILES if layout is None else layout.files)
@@ -99,6 +101,23 @@ def _load_model(spec: BackboneSpec, config: CausalLMConfig) -> tuple[PreTrainedM
     if facts.get("model_type") == layout.name:
         return load_converted(folder, layout, config), layout.codec(folder)
     return load_model(folder, config), layout.codec(folder)  # saved after an earlier conversion
+
+
+def _checked_weights(spec: BackboneSpec) -> Mapping[str, Any]:
+    """Where weights come from, as a registry file says, once it says enough.
+
+    Raises:
+        InputError: A key is missing or holds something else.
+    """
+    weights = spec.weights
+    needed = {"random": (), "package": ("package", "repository"), "hub": ("repository",)}
+    keys = needed.get(str(weights.get("source")))
+    if keys is None or not weights.keys() >= set(keys) or not isinstance(weights.get("seed", 0), int):
+        raise InputError(
+            f"The backbone '{spec.name}' does not say where its weights are.",
+            hint="weights takes a source (random, package or hub), a repository, a package, a whole seed.",
+        )
+    return weights
 
 
 def _find_folder(

@@ -86,16 +86,19 @@ class QwenCodec:
             import tiktoken
         except ImportError as error:
             raise MissingExtraError("Qwen's tokenizer", "tiktoken", "qwen") from error
-        files = sorted(folder.glob("*.tiktoken"))
+        files = sorted(file for file in folder.glob("*.tiktoken") if file.is_file())
         if not files:
             raise InputError(f"The folder '{folder}' holds no Qwen vocabulary (qwen.tiktoken).")
         self._file = files[0]
-        entries = (line.split() for line in self._file.read_bytes().splitlines() if line)
-        ranks = {base64.b64decode(token): int(rank) for token, rank in entries}
-        self._special = {token: len(ranks) + index for index, token in enumerate(_SPECIAL)}
-        self._bpe = tiktoken.Encoding(
-            "qwen", pat_str=_WORDS, mergeable_ranks=ranks, special_tokens=self._special
-        )
+        try:
+            entries = (line.split() for line in self._file.read_bytes().splitlines() if line)
+            ranks = {base64.b64decode(token): int(rank) for token, rank in entries}
+            self._special = {token: len(ranks) + index for index, token in enumerate(_SPECIAL)}
+            self._bpe = tiktoken.Encoding(
+                "qwen", pat_str=_WORDS, mergeable_ranks=ranks, special_tokens=self._special
+            )
+        except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise InputError(f"The vocabulary '{self._file}' is damaged: {error}") from error
         self.end_id: int | None = self._special["<|endoftext|>"]
         self.pad_id = self._special["<|endoftext|>"]
 

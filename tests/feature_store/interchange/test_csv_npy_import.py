@@ -246,3 +246,16 @@ def test_a_folder_given_as_file_is_explained(store: FeatureStore, tmp_path: Path
         import_files(store, [str(tmp_path)], ImportOptions("x"))
     with pytest.raises(StoreError, match="found none"):
         import_files(store, [], ImportOptions("x"))
+
+
+def test_emorynlps_scenes_are_its_dialogues(store: FeatureStore, tmp_path: Path) -> None:
+    path = tmp_path / "emorynlp_train.csv"
+    path.write_text(
+        "Utterance,Speaker,Emotion,Scene_ID,Utterance_ID,Season,Episode,Sr No.\n"
+        "Hi.,Ross,Sad,4,2,1,1,1\nHey.,Joey,Neutral,4,1,1,1,2\nNo!,Monica,Mad,4,1,2,1,3\n",
+        encoding="utf-8",
+    )
+    import_files(store, [str(path)], ImportOptions("emorynlp", language="en"))
+    table = store.table("emorynlp")
+    assert table.dialogue == ("1-1-4", "1-1-4", "2-1-4")
+    assert table.dialogues()["1-1-4"].tolist() == [1, 0]

@@ -285,3 +285,21 @@ def test_unknown_architectures_are_refused():
 
 def test_every_layout_is_found_by_the_model_type_of_its_checkpoints():
     assert sorted(loading.FORMATS) == ["chatglm", "qwen"]
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{}, {"source": "hub"}, {"source": "elsewhere"}, {"source": "random", "seed": "x"}, {"source": []}],
+)
+def test_a_backbone_that_does_not_say_where_its_weights_are_is_named(weights):
+    spec = BackboneSpec("mine", weights, ARCHITECTURES["llama"])
+    with pytest.raises(InputError, match="'mine' does not say where"):
+        load(spec, CPU)
+
+
+@pytest.mark.parametrize("kind", ["qwen", "chatglm"])
+@pytest.mark.parametrize("facts", [{}, {"hidden_size": "x", "num_layers": None}, {"kv_channels": 0}])
+def test_a_checkpoint_of_a_known_family_that_lacks_its_facts_is_named(folder, kind, facts):
+    (folder / "config.json").write_text(json.dumps({"model_type": kind, **facts}))
+    with pytest.raises(InputError):
+        describe(str(folder))

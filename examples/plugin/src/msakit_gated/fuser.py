@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from msakit import Encoded, Fused, Sequence
-from msakit.core.interfaces import Diagnostic
+from msakit import Diagnostic, Encoded, Fused, Sequence
 
 
 class GatedFusion(nn.Module):

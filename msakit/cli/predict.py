@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -112,7 +113,7 @@ def _with_texts(sources: list[str], texts: list[str]) -> list[MediaClip]:
 
     from msakit.extraction.sources import find_clips
 
-    clips = find_clips(sources, sys.stdin) if sources else []
+    clips = find_clips(sources, map(os.fsdecode, sys.stdin.buffer)) if sources else []
     if not clips or not texts:
         return clips
     if len(texts) not in (1, len(clips)):

@@ -21,7 +21,7 @@ pipeline = msakit.build(
     settings={"prompt.layout": "late", "training.epochs": 2},
 )
 print(pipeline)
-for part in pipeline.parameters.parts:
+for part in pipeline.sizes.parts:
     print(f"  {part.part:16} {part.component:24} {part.trainable:>10,}")
 
 # %% Train: the best checkpoint is evaluated on the validation and test splits

@@ -44,7 +44,7 @@ def test_dir_lists_the_public_names_and_each_can_be_had():
 def test_build_says_what_it_built(store):
     pipeline = tiny_build(store)
     shown = repr(pipeline)
-    for word in ("demo", "audio: lstm", "tgm", "tiny", f"{pipeline.parameters.trainable:,}"):
+    for word in ("demo", "audio: lstm", "tgm", "tiny", f"{pipeline.sizes.trainable:,}"):
         assert word in shown
     with pytest.raises(msakit.MsakitError, match="Unknown fuser"):
         msakit.build(fuser="nonsense")

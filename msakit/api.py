@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from msakit.core.atomic import write_atomically
 from msakit.core.files import dump_yaml
 from msakit.core.pipeline.config import read_pipeline as read_pipeline_file
+from msakit.core.pipeline.parameters import Sizes, measure_pipeline
 from msakit.core.pipeline.resolution import ResolvedPipeline, resolve
-from msakit.core.pipeline.sizes import Sizes, measure_pipeline
 from msakit.core.registry.registry import load_registry
 from msakit.feature_store import FeatureStore
 from msakit.runs.results import read_run

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 import msakit
+from msakit.cli.commands import LazyGroup
 from msakit.cli.context import options
-from msakit.cli.lazy import LazyGroup
 from msakit.core.trust import trust_remote_code
 
 app = typer.Typer(

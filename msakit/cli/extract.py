@@ -9,6 +9,7 @@ import typer
 
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
+from msakit.cli.media_options import Transcribe, TranscriberName
 from msakit.cli.render import print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson, ShardOption, parse_pairs
 from msakit.core.errors import ConfigError, InputError
@@ -45,12 +46,8 @@ def extract(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="MODALITY.SETTING=VALUE, as in audio.frame_shift_s=0.1.")
     ] = None,
-    transcribe: Annotated[
-        bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")
-    ] = False,
-    transcriber: Annotated[
-        str, typer.Option(help="Transcriber; set its options with --set text.SETTING=VALUE.")
-    ] = "whisper",
+    transcribe: Transcribe = False,
+    transcriber: TranscriberName = "whisper",
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
     workers: Annotated[int, typer.Option(min=1, help="Number of extraction processes.")] = 1,

@@ -1,4 +1,4 @@
-"""A command group that lists commands without importing them."""
+"""The table of commands, and a group that lists them without importing them."""
 
 from __future__ import annotations
 

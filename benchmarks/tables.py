@@ -33,9 +33,24 @@ def msakit(*arguments: str) -> dict[str, Any]:
 
 
 def quickstart_table(runs: Path) -> str:
-    """The quick start over three seeds."""
-    results = msakit("quickstart", "--seeds", "3", "--output", str(runs / "readme"))
+    """The quick start over three seeds, the voice and the face alone, and what each modality is worth."""
+    folder, store = runs / "readme", ("--store", "msakit/data/demo.h5")
+    results = msakit("quickstart", "--seeds", "3", "--output", str(folder))
+    alone = msakit("sweep", "examples/studies/voice_and_face.yaml", *store, "--output", str(folder))
+    systems = results["splits"]["test"]["systems"]
+    for system in [name for name in systems if name != "text only"]:
+        for modality in ("audio", "vision"):
+            systems[f"{system}, evaluated without {modality}"] = without(folder / system, modality)
+    systems |= alone["splits"]["test"]["systems"]
     return format_study(results, "`make table` measures it anew.")
+
+
+def without(folder: Path, modality: str) -> dict[str, Any]:
+    """Test metrics of a system over its seeds with a modality taken away: mean and sd of each."""
+    reports = msakit("evaluate", str(folder), "--without", modality).values()
+    found = [report["splits"]["test"] for report in reports]
+    values = {name: [metrics[name] for metrics in found] for name in METRICS}
+    return {name: {"mean": statistics.fmean(v), "sd": statistics.stdev(v)} for name, v in values.items()}
 
 
 def papers_table(runs: Path) -> str:
@@ -52,7 +67,7 @@ def format_study(results: dict[str, Any], footer: str, *, with_speed: bool = Fal
     found = results["splits"]["test"]
     for system, metrics in found["systems"].items():
         cells = [spread(metrics[name]) for name in METRICS]
-        cells.append(f"{metrics['trainable']['mean']:,.0f}")
+        cells.append(f"{metrics['trainable']['mean']:,.0f}" if "trainable" in metrics else "")
         cells += [speed(metrics)] if with_speed else []
         lines.append(f"| {system} | {' | '.join(cells)} |")
     for name, metrics in found["baselines"].items():

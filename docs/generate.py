@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument
 
-from msakit.cli.lazy import COMMANDS, load_command
+from msakit.cli.commands import COMMANDS, load_command
 from msakit.core.pipeline.config import PipelineConfig
 from msakit.core.registry.registry import Registry, load_registry
 from msakit.core.registry.specs import ComponentSpec, Kind

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from msakit.core.atomic import write_atomically
 from msakit.core.files import dump_yaml
 from msakit.core.pipeline.config import read_pipeline as read_pipeline_file
+from msakit.core.pipeline.parameters import Sizes, measure_pipeline
 from msakit.core.pipeline.resolution import ResolvedPipeline, resolve
-from msakit.core.pipeline.sizes import Sizes, measure_pipeline
 from msakit.core.registry.registry import load_registry
 from msakit.feature_store import FeatureStore
-from msakit.runs.folder import write_atomically
 from msakit.runs.results import read_run
 from msakit.samples.location import locate_store
 from msakit.workflows.assemble import assemble_pipeline, stored_widths
@@ -34,7 +34,7 @@ from msakit.workflows.train import TrainingPlan, train_run
 if TYPE_CHECKING:
     from msakit.core.registry.registry import Registry
     from msakit.runs.predictions import Answer
-    from msakit.training.trainer import Observer
+    from msakit.training.observer import Observer
 
 PathLike = str | Path
 Named = str | Mapping[str, Any]

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from msakit.cli.lazy import COMMANDS
+from msakit.cli.commands import COMMANDS
 from msakit.core.hooks import Hooks
 from msakit.core.registry.registry import load_registry
 from msakit.metrics import FAMILIES
@@ -94,7 +94,7 @@ def test_every_metric_is_documented() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_in_the_text_exist(page: Path) -> None:
-    from msakit.cli.lazy import load_command
+    from msakit.cli.commands import load_command
 
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"^```[^\n]*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):

@@ -126,7 +126,7 @@ BY_HAND: tuple[tuple[str, ...], ...] = (
 
 def generated() -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
     """Every option of every command with a value of the wrong kind; unknown options; too many arguments."""
-    from msakit.cli.lazy import COMMANDS, load_command
+    from msakit.cli.commands import COMMANDS, load_command
 
     for name in COMMANDS:
         command = load_command(name)

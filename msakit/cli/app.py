@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import msakit
+from msakit.cli.commands import LazyGroup
 from msakit.cli.context import options
-from msakit.cli.lazy import LazyGroup
 from msakit.core.trust import trust_remote_code
 
 app = typer.Typer(
@@ -67,5 +68,6 @@ def main_options(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; SIGTERM interrupts it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app(prog_name="msakit")

@@ -23,8 +23,8 @@ from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.samples.location import locate_store
 
 if TYPE_CHECKING:
+    from msakit.core.pipeline.parameters import Sizes
     from msakit.core.pipeline.resolution import ResolvedPipeline
-    from msakit.core.pipeline.sizes import Sizes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -53,7 +53,7 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Assemble a pipeline from names and count its parameters exactly, without loading any weights."""
-    from msakit.core.pipeline.sizes import measure_pipeline
+    from msakit.core.pipeline.parameters import measure_pipeline
     from msakit.workflows.assemble import assemble_pipeline, stored_widths
 
     registry = options.registry()
@@ -96,9 +96,9 @@ def show_pipeline(resolved: ResolvedPipeline, sizes: Sizes, *, as_json: bool) ->
 
 
 def _write(output: Path, resolved: ResolvedPipeline, *, force: bool) -> None:
+    from msakit.core.atomic import write_atomically
     from msakit.core.errors import InputError
     from msakit.core.files import dump_yaml
-    from msakit.runs.folder import write_atomically
 
     if output.exists() and not force:
         raise InputError(f"{output} exists.", hint="Choose another name, or overwrite it with --force.")

@@ -9,9 +9,11 @@ import typer
 
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
+from msakit.cli.media_options import Transcribe, TranscriberName
 from msakit.cli.render import print_json, print_table, progress_bar, say
-from msakit.cli.settings import AsJson, parse_pairs
+from msakit.cli.settings import AsJson, ShardOption, parse_pairs
 from msakit.core.errors import ConfigError, InputError
+from msakit.core.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,15 +46,12 @@ def extract(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="MODALITY.SETTING=VALUE, as in audio.frame_shift_s=0.1.")
     ] = None,
-    transcribe: Annotated[
-        bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")
-    ] = False,
-    transcriber: Annotated[
-        str, typer.Option(help="Transcriber; set its options with --set text.SETTING=VALUE.")
-    ] = "whisper",
+    transcribe: Transcribe = False,
+    transcriber: TranscriberName = "whisper",
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
     workers: Annotated[int, typer.Option(min=1, help="Number of extraction processes.")] = 1,
+    shard: ShardOption = "1/1",
     wal_dir: WalDir = None,
     no_locks: NoLocks = False,
     dry_run: Annotated[
@@ -60,7 +59,12 @@ def extract(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Extract features of every clip of a manifest into a store. Features already stored are kept."""
+    """Extract features of every clip of a manifest into a store. Features already stored are kept.
+
+    A shard extracts its clips' features. When all of them are in one store (`msakit store merge`), the same
+    command without --shard finds them there and writes the dataset's table.
+    """
+    share = Shard.parse(shard)
     settings = _settings(setting)
     writes = (transcriber, settings.pop("text", {})) if transcribe else None
     others = dict(parse_pairs("--modality", modality, example="face=blendshapes"))
@@ -74,7 +78,7 @@ def extract(
 
     for notice in licence_notices(options.registry(), (factory.name for factory in factories.values())):
         say(notice)
-    rows = read_manifest(manifest)
+    rows = share.take(read_manifest(manifest))
     writing = writer_options(wal_dir, no_locks)
     extraction = Extraction(
         factories, dtype=dtype, nonfinite=cast("NanPolicy", nonfinite), writing=writing, workers=workers
@@ -82,11 +86,17 @@ def extract(
     name = dataset or manifest.resolve().parent.name
     if writes and not dry_run:
         rows = _transcribe(rows, store, name, *writes)
-    report = _dry_run(extraction, rows, store) if dry_run else _run(extraction, rows, store, name)
+    with_table = share.count == 1
+    if dry_run:
+        report = _dry_run(extraction, rows, store)
+    else:
+        report = _run(extraction, rows, store, name if with_table else None)
     if as_json:
         print_json({"dataset": name, "dry_run": dry_run, **report.as_dict()})
     else:
-        _print_report(report, store, name, dry_run=dry_run)
+        _print_report(report, dry_run=dry_run)
+        if not dry_run:
+            say(f"{store}: {_outcome(report, name, with_table=with_table)}")
     if report.failed:
         raise typer.Exit(1)
 
@@ -145,7 +155,9 @@ def _dry_run(extraction: Extraction, rows: Sequence[ManifestRow], store: Path) -
     return extraction.count_stored(rows, FeatureStore.open(store) if store.exists() else None)
 
 
-def _run(extraction: Extraction, rows: Sequence[ManifestRow], store: Path, name: str) -> ExtractionReport:
+def _run(
+    extraction: Extraction, rows: Sequence[ManifestRow], store: Path, name: str | None
+) -> ExtractionReport:
     from msakit.feature_store import FeatureStore
 
     opened = FeatureStore.open_or_create(store)
@@ -156,7 +168,7 @@ def _run(extraction: Extraction, rows: Sequence[ManifestRow], store: Path, name:
         )
 
 
-def _print_report(report: ExtractionReport, store: Path, name: str, *, dry_run: bool) -> None:
+def _print_report(report: ExtractionReport, *, dry_run: bool) -> None:
     verb = "to extract" if dry_run else "extracted"
     counts = [(m, str(n), str(report.reused[m])) for m, n in report.extracted.items()]
     print_table("", ("modality", verb, "already stored"), counts, right=(verb, "already stored"))
@@ -171,8 +183,12 @@ def _print_report(report: ExtractionReport, store: Path, name: str, *, dry_run: 
                 say(f"  {' '.join(filter(None, (problem.clip_id, problem.modality)))}: {problem.reason}")
             if len(problems) > _SHOWN:
                 say(f"  ... and {len(problems) - _SHOWN} more (--json lists all)")
+
+
+def _outcome(report: ExtractionReport, name: str, *, with_table: bool) -> str:
     if report.version is not None:
         num_samples = report.clips - len({problem.clip_id for problem in report.failed})
-        say(f"{store}: {name}, version {report.version}, {num_samples} samples.")
-    elif not dry_run:
-        say(f"{store}: no table written, as no clip could be extracted.")
+        return f"{name}, version {report.version}, {num_samples} samples."
+    if with_table:
+        return "no table written, as no clip could be extracted."
+    return "the features of this shard. Once all are in one store, run the command without --shard."

@@ -85,8 +85,8 @@ def pipeline_(
 ) -> None:
     """Show a pipeline's parts and parameters, as `msakit build` does."""
     from msakit.core.pipeline.config import read_pipeline
+    from msakit.core.pipeline.parameters import measure_pipeline
     from msakit.core.pipeline.resolution import resolve
-    from msakit.core.pipeline.sizes import measure_pipeline
 
     registry = options.registry()
     resolved = resolve(read_pipeline(pipeline, parse_overrides(assignments)), registry, source=str(pipeline))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.media_options import (
+    AllowFeatureDrift,
+    AnswerFile,
+    Decode,
+    SampleDataset,
+    SampleIds,
+    SampleSplit,
+    SampleStore,
+    Sources,
+    SpokenText,
+    Transcribe,
+    TranscriberName,
+    TranscriberSettings,
+)
 from msakit.cli.render import number, print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson, parse_overrides
 from msakit.core.errors import ConfigError, InputError
@@ -24,51 +39,25 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(
-    epilog='Example: msakit predict runs/quickstart/multimodal examples/clips/*.mp4 --text "what a film"'
+    epilog='Example: msakit predict runs/quickstart/mse-adapter examples/clips/*.mp4 --text "what a film"'
 )
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
-    clips: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Media files, folders, patterns, manifests (.csv, .jsonl), or - for a path a line."
-        ),
-    ] = None,
+    run: Annotated[
+        Path, typer.Argument(help="A run directory; of a folder of runs seed-<n>, the first run answers.")
+    ],
+    clips: Sources = None,
     *,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(help="The words spoken: once per file, in order, or once for all files."),
-    ] = None,
-    transcribe: Annotated[
-        bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")
-    ] = False,
-    transcriber: Annotated[
-        str, typer.Option(help="Transcriber; set its options with --set text.SETTING=VALUE.")
-    ] = "whisper",
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="text.SETTING of the transcriber.")
-    ] = None,
-    ids: Annotated[
-        list[str] | None,
-        typer.Option("--id", help="Predict a stored sample instead of a file; may be repeated."),
-    ] = None,
-    store: Annotated[
-        Path | None, typer.Option(help="The feature store of stored samples. Default: the run's.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", help="Which dataset of the store; all its samples.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Of a stored dataset: train, valid or test only.")] = None,
-    allow_feature_drift: Annotated[
-        bool,
-        typer.Option("--allow-feature-drift", help="Take features made otherwise than the run's."),
-    ] = False,
-    decode: Annotated[
-        str | None, typer.Option(help="score or generate. Default: as the run was trained.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write answers to .csv, .jsonl or .parquet.")
-    ] = None,
+    text: SpokenText = None,
+    transcribe: Transcribe = False,
+    transcriber: TranscriberName = "whisper",
+    setting: TranscriberSettings = None,
+    ids: SampleIds = None,
+    store: SampleStore = None,
+    dataset: SampleDataset = None,
+    split: SampleSplit = None,
+    allow_feature_drift: AllowFeatureDrift = False,
+    decode: Decode = None,
+    output: AnswerFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer for media files, text or stored samples: score or label, with probabilities.
@@ -79,13 +68,17 @@ def predict(
     if bool(clips or text) == is_stored:
         hint = "Give media files and --text; or --id; or --store, --dataset and --split."
         raise InputError("Nothing to predict, or two things at once.", hint=hint)
+    from msakit.runs.results import run_folders
     from msakit.workflows.load import load_run, with_decoding
     from msakit.workflows.responses import check_format, write_responses
 
     if output is not None:
         check_format(output)
     found = _with_texts(clips or [], text or [])
-    trained = with_decoding(load_run(run, options.registry()), decode)
+    chosen_run = run_folders(run)[0]
+    if chosen_run != run:
+        say(f"Answers are those of {chosen_run}.")
+    trained = with_decoding(load_run(chosen_run, options.registry()), decode)
     if is_stored:
         chosen = (ids or [], store, dataset, split)
         responses = _stored(trained, *chosen, allow_drift=allow_feature_drift)
@@ -101,6 +94,8 @@ def predict(
         print_json([asdict(response) for response in responses])
     elif output is None:
         _show(responses)
+    if caution := trained.resolved.dataset.caution:
+        say(caution)
     _tell(responses)
 
 
@@ -110,7 +105,7 @@ def _with_texts(sources: list[str], texts: list[str]) -> list[MediaClip]:
 
     from msakit.extraction.sources import find_clips
 
-    clips = find_clips(sources, sys.stdin) if sources else []
+    clips = find_clips(sources, map(os.fsdecode, sys.stdin.buffer)) if sources else []
     if not clips or not texts:
         return clips
     if len(texts) not in (1, len(clips)):
@@ -190,7 +185,7 @@ def _show(responses: Sequence[Response]) -> None:
 
 
 def _tell(responses: Sequence[Response]) -> None:
-    """What is to be known about the answers, and exit code 1 where one is missing."""
+    """Print notes about the answers; exit code 1 if one is missing."""
     for each in responses:
         if each.absent and not each.error:
             say(f"{each.id}: predicted without {', '.join(each.absent)}.")

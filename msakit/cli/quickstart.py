@@ -25,8 +25,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 DATA = Path(msakit.__file__).parent / "data"
 METRICS = ("mae", "corr", "acc2_has0", "f1_has0", "acc2_non0", "acc7")
 ABOUT = """The corpus: movie snippets with human ratings, spoken by a synthetic voice and an animated face.
-In 4 clips of 10 the delivery is ironic, which flips the label, so neither text nor voice nor face alone
-gives it away. It shows that the machinery works, not how well it does on people (docs/demo_corpus.md)."""
+In a third of the clips the delivery is ironic, which flips the label: the text alone is often wrong, voice
+and face alone say nothing, and a system that reads all of them together can be right.
+It shows that the machinery works, not how well it does on people (docs/demo_corpus.md)."""
 
 
 @app.command(epilog="Example: msakit quickstart --seeds 3 --output runs/three-seeds")
@@ -43,10 +44,11 @@ def quickstart(
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per system.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Train an adapter on a pretrained language model over real audio and video features.
+    """Train adapters on a pretrained language model over real audio and video features.
 
-    Trains on text, audio and vision together and on each alone, evaluates all of them on the test
-    split, and writes a report. Run it again after an interruption and it goes on from there.
+    Trains the fusions of MSE-Adapter, CMPTA and EGMF and a system that has the text alone, evaluates all of
+    them on the test split beside constant answers, and writes a report. Run it again after an interruption
+    and it goes on from there.
     """
     from msakit.workflows.study import read_study
 
@@ -75,4 +77,5 @@ def _say_what_next(study: Study, seconds: float) -> None:
         say(f"Report: {write_report(run, run / 'report.html')}")
     except MissingExtraError as error:
         say(str(error))
-    say(f'Next: msakit predict {run} CLIP.mp4 --text "what is said in it"')
+    say(f'Next: msakit predict {run} --text "great" --text "awful"')
+    say(f'      msakit predict {run} CLIP.mp4 --text "what is said in it"')

@@ -18,6 +18,12 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Set one key, such as training.epochs=5; may be repeated."
     ),
 ]
+ShardOption = Annotated[
+    str,
+    typer.Option(
+        "--shard", metavar="I/N", help="Do the I-th of N shares; the others are for other machines."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

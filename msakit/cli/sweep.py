@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msakit.cli.context import options
-from msakit.cli.render import print_table
-from msakit.cli.settings import AsJson
+from msakit.cli.render import print_table, say
+from msakit.cli.settings import AsJson, ShardOption
 from msakit.cli.study_tables import print_study
 from msakit.cli.train import observers_for
+from msakit.core.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from msakit.training.trainer import Observer
+    from msakit.training.observer import Observer
     from msakit.workflows.study import Cell, Study
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -32,25 +33,31 @@ def sweep(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: runs/ and the file's name.")
     ] = None,
+    shard: ShardOption = "1/1",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every setting with every seed; finished runs are kept, interrupted ones resumed.
 
-    A grid is measured on the validation split alone, so that nothing is tuned on test data.
+    A grid is measured on the validation split alone, so that nothing is tuned on test data. Several
+    workers may run the same command: a run that one of them is training is left to it.
     """
+    share = Shard.parse(shard)
     from msakit.workflows.study import read_study
 
     planned = read_study(study, store, output or Path("runs") / study.stem)
     registry = options.registry()
     if dry_run:
-        cells = planned.cells(registry)
+        cells = share.take(planned.cells(registry))
         rows = [
             (c.system, str(c.seed), "finished" if c.is_finished else "to do", str(c.folder)) for c in cells
         ]
         print_table("", ("system", "seed", "state", "folder"), rows)
         return
-    planned.run(registry, watch)
+    if left := planned.run(registry, watch, shard=share):
+        say(
+            f"{len(left)} runs are left to the processes that are training them, {left[0].folder} among them."
+        )
     print_study(planned, metric_names(planned), as_json=as_json)
 
 

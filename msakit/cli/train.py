@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.render import say
 from msakit.cli.results import print_run
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.cli.watching import training_progress
@@ -16,7 +17,7 @@ from msakit.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from msakit.core.pipeline.resolution import ResolvedPipeline
-    from msakit.training.trainer import Observer
+    from msakit.training.observer import Observer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -35,15 +36,25 @@ def train(
     seeds: Annotated[
         int, typer.Option(min=1, help="Number of runs, with seeds 1111, 2222, ...; one folder each.")
     ] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Accept a finished run as well. Interrupted runs continue without it."),
+    ] = False,
     assignments: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a pipeline, then evaluate its best checkpoint on the validation split and the test split."""
+    """Train a pipeline, then evaluate its best checkpoint on the validation split and the test split.
+
+    After Ctrl-C, SIGTERM or a kill the same command continues the run. Under `accelerate launch` several
+    processes train one run together.
+    """
+    from msakit.core import processes
     from msakit.core.files import read_yaml
     from msakit.core.pipeline.config import parse_pipeline
     from msakit.core.pipeline.overrides import override
     from msakit.core.pipeline.resolution import resolve
+    from msakit.runs.checkpoint import read_commit
+    from msakit.runs.folder import Run
     from msakit.workflows.train import TrainingPlan, train_run
 
     registry = options.registry()
@@ -53,13 +64,15 @@ def train(
     for seed, run_folder in seeded_folders(folder, seeds):
         seeded = content if seed is None else override(content, [("training.seed", seed)])
         resolved = resolve(parse_pipeline(seeded, str(pipeline)), registry, source=str(pipeline))
-        plan = TrainingPlan(
-            resolved, store, run_folder, resume=resume and (run_folder / "pipeline.yaml").exists()
-        )
+        plan = TrainingPlan(resolved, store, run_folder, resume=resume)
+        if Run(run_folder).is_started and processes.is_main():
+            saved = read_commit(run_folder).step
+            say(f"{run_folder} holds an interrupted training; it goes on after step {saved}.")
         trained = train_run(plan, registry, observers=observers_for(resolved, run_folder), backbone=backbone)
         if resolved.backbone_is_frozen:
             backbone = trained.pipeline.backbone
-        print_run(run_folder, as_json=as_json)
+        if processes.is_main():
+            print_run(run_folder, as_json=as_json)
 
 
 def seeded_folders(folder: Path, seeds: int) -> list[tuple[int | None, Path]]:

@@ -9,6 +9,8 @@ MsakitError                 exit 1: the work failed
 ├── MissingExtraError       an optional dependency is not installed
 └── PluginError             a plugin is broken
 
+Interrupted                 exit 130 or 143: the user stopped it
+
 Programming mistakes stay ordinary Python exceptions.
 """
 
@@ -46,6 +48,22 @@ class MsakitError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the work (Ctrl-C, or SIGTERM), and what was done is saved.
+
+    Args:
+        message: What is saved, and where.
+        hint: How to go on.
+        by_terminal: Whether it was Ctrl-C.
+    """
+
+    def __init__(self, message: str, *, hint: str, by_terminal: bool) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = 130 if by_terminal else 143
 
 
 class InputError(MsakitError):

@@ -262,8 +262,11 @@ class Backbone(Protocol):
         """Contextual last-layer states [B, L, H] of ragged token ids, without gradient."""
         ...
 
-    def read(self, rows: Seq[Seq[int]]) -> Tensor:
-        """Last-layer state [B, H] after the last token of each row (start ids included), without gradient."""
+    def read(self, before: Seq[Seq[int]], after: Seq[Seq[int]]) -> Tensor:
+        """Last-layer state [B, H] after the last token of prompts without pseudo tokens, without gradient.
+
+        `before` (start ids included) and `after` are what stands around the pseudo tokens.
+        """
         ...
 
     def prepare(self, before: Seq[Seq[int]], on_batch: Callable[[int, int], None] | None = None) -> None:

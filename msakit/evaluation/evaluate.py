@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from msakit.core import processes
 from msakit.core.interfaces import DiagnosedFuser
 from msakit.evaluation.ablation import Ablation, ablate
 from msakit.metrics import compute_metrics
-from msakit.runs.diagnostic_maps import Maps
+from msakit.runs.diagnostic_maps import Maps, merged
 from msakit.runs.predictions import Predictions, joined
-from msakit.samples.order import sorted_batches
+from msakit.samples.order import parts_within, sorted_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from msakit.core.pipeline.batch import Batch
     from msakit.core.pipeline.pipeline import Pipeline, Prediction
     from msakit.core.registry.specs import DatasetSpec
+    from msakit.samples.order import BatchLimits
     from msakit.samples.samples import Samples
 
 LARGEST_DIAGNOSTIC = 16  # numbers a sample, for a diagnostic that fits a table
@@ -33,7 +35,7 @@ def evaluate(
     pipeline: Pipeline,
     samples: Samples,
     rows: NDArray[np.int64],
-    batch_size: int,
+    limits: BatchLimits,
     *,
     generate: bool = False,
     ablations: Sequence[Ablation] = (),
@@ -41,11 +43,13 @@ def evaluate(
 ) -> tuple[Predictions, Maps]:
     """Predict the given rows; a prediction depends on nothing but its own sample.
 
+    Several processes share the rows and all get the whole result.
+
     Args:
         pipeline: The pipeline.
         samples: Where the samples come from.
         rows: Which samples.
-        batch_size: Samples a batch; changes speed and memory only.
+        limits: What is computed at once; changes speed and memory only.
         generate: Greedy generation instead of scoring every admissible answer.
         ablations: Modalities to take away.
         on_batch: Called with the number of samples done after each batch.
@@ -59,8 +63,8 @@ def evaluate(
     parts: list[Predictions] = []
     maps = Maps()
     try:
-        batches = sorted_batches(rows, samples.text_lengths(rows), batch_size)
-        for chosen in samples.prefetched(batches):
+        batches = _batches(pipeline, samples, rows, limits)
+        for chosen in samples.prefetched(batches[processes.rank() :: processes.count()]):
             batch = ablate(samples.batch(chosen), ablations, samples).to(pipeline.device)
             prediction = pipeline.predict(batch, generate=generate)
             parts.append(tabulate(batch, prediction, pipeline, samples.dataset))
@@ -69,10 +73,25 @@ def evaluate(
                 on_batch(len(chosen))
     finally:
         pipeline.train(was_training)
-    table = joined(parts)
+    everywhere = processes.gather((parts, maps))
+    table = joined([part for found, _ in everywhere for part in found])
+    maps = merged(found for _, found in everywhere)
     place = {sample: index for index, sample in enumerate(table.ids)}
     ordered = table.reordered([place[sample] for sample in samples.ids(rows)])
     return replace(ordered, groups=samples.groups(rows)), maps
+
+
+def _batches(
+    pipeline: Pipeline, samples: Samples, rows: NDArray[np.int64], limits: BatchLimits
+) -> list[NDArray[np.int64]]:
+    batches = sorted_batches(rows, samples.text_lengths(rows), limits.samples)
+    if limits.tokens is None:
+        return batches
+    return [
+        part
+        for batch in batches
+        for part in parts_within(batch, pipeline.num_prompt_tokens(samples.words(batch)), limits)
+    ]
 
 
 def tabulate(batch: Batch, found: Prediction, pipeline: Pipeline, dataset: DatasetSpec) -> Predictions:

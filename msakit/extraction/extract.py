@@ -148,7 +148,7 @@ class Extraction:
         self,
         rows: Sequence[ManifestRow],
         store: FeatureStore,
-        dataset: str,
+        dataset: str | None,
         *,
         on_progress: Callable[[str], None] | None = None,
     ) -> ExtractionReport:
@@ -160,7 +160,7 @@ class Extraction:
         Args:
             rows: The manifest.
             store: Where features and the table go.
-            dataset: The table's name; an existing table gets a new version.
+            dataset: The table's name; an existing table gets a new version. None writes no table.
             on_progress: Called with a clip's id for each modality that is done with.
 
         Raises:
@@ -187,7 +187,8 @@ class Extraction:
             else:
                 problem = ClipProblem(task.clip.clip_id, task.modality, outcome.reason)
                 (report.absent if outcome.absent else report.failed).append(problem)
-        self._write_table(rows, store, dataset, features, report, digests)
+        if dataset is not None:
+            self._write_table(rows, store, dataset, features, report, digests)
         return report
 
     def _writer(self, store: FeatureStore, feature_set: FeatureSet) -> FeatureWriter:

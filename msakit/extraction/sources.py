@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -62,4 +63,5 @@ def _found(source: str, paths: list[str], problem: str) -> list[str]:
 
 
 def _whole(path: str) -> MediaClip:
-    return MediaClip(Path(path), path)
+    """A whole file, called by its path; bytes of the name that are no UTF-8 are shown as U+FFFD."""
+    return MediaClip(Path(path), os.fsencode(path).decode("utf-8", "replace"))

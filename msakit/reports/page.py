@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msakit.core.atomic import write_atomically
 from msakit.core.errors import MissingExtraError
 from msakit.reports.figures import Figure
 from msakit.reports.mistakes import Mistake
-from msakit.runs.folder import write_atomically
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 

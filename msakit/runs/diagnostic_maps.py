@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -34,6 +35,16 @@ class Maps:
 
     arrays: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
     tokens: dict[str, list[str]] = field(default_factory=dict)
+
+
+def merged(parts: Iterable[Maps]) -> Maps:
+    """Maps of different samples together."""
+    whole = Maps()
+    for part in parts:
+        whole.tokens.update(part.tokens)
+        for name, samples in part.arrays.items():
+            whole.arrays.setdefault(name, {}).update(samples)
+    return whole
 
 
 def write_maps(path: Path, maps: Maps) -> None:

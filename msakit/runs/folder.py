@@ -1,37 +1,38 @@
 """A run directory: everything needed to understand, repeat and use a training.
 
 pipeline.yaml       the resolved pipeline: full names, every setting
-adapter/            adapter.safetensors and adapter.json; lora/ in peft's own format where LoRA is used
+adapter/            the best weights; lora/ in peft's own format where LoRA is used
+checkpoint.json     which weights count, and where to resume from (checkpoint.py)
 history.jsonl       one line a step and a validation
 metrics.json        metrics of every evaluated split, baselines, parameters, timing
 predictions.*.csv   every sample's label, prediction, probabilities, diagnostics
 evaluations/        results under other conditions, each a folder of the same files
 provenance.json     versions, seed, data hashes, hardware, git state
-checkpoint.pt       where to resume from
+checkpoint/         optimiser and everything else a resumed training needs
 """
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msakit.core.atomic import write_atomically
 from msakit.core.errors import InputError
 from msakit.core.files import dump_yaml, read_json, to_json
 from msakit.runs.adapter_file import feature_widths
+from msakit.runs.checkpoint import ADAPTER_FILE, LORA_FOLDER, read_commit
 from msakit.runs.record import RECORD_FILE, read_record
 from msakit.runs.results import is_run, seed_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from msakit.core.pipeline.pipeline import Pipeline
     from msakit.runs.record import RunRecord
 
-ADAPTER_FORMAT = "msakit.adapter"
-ADAPTER_VERSION = "1"
+
+class RunFinishedError(InputError):
+    """The folder holds a run that was trained to its end."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +47,31 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, pipeline: dict[str, Any], *, resume: bool = False) -> Run:
-        """Make a run directory for a resolved pipeline, or reopen one to resume it.
+        """Make a run directory for a resolved pipeline, or reopen an unfinished one to continue it.
+
+        Args:
+            folder: The run directory; held by `locked` meanwhile.
+            pipeline: What is trained.
+            resume: Reopen a finished run as well.
 
         Raises:
-            InputError: The folder holds a run and resuming was not asked for; or it holds another pipeline,
-                or the runs of several seeds; or it lies in a run.
+            InputError: The folder holds a finished run, the run of another pipeline, or the runs of several
+                seeds; or it lies in a run.
         """
         run = cls(folder)
         text = dump_yaml(pipeline)
-        if run.pipeline_file.exists():
-            if not resume:
-                hint = "Give another folder with --output, or continue this run with --resume."
-                raise InputError(f"{folder} already holds a run.", hint=hint)
-            if run.pipeline_file.read_text(encoding="utf-8") != text:
-                hint = "Resume with the settings it began with, or start a new run with --output."
-                raise InputError(
-                    f"{run.pipeline_file} is another pipeline than the one to resume.", hint=hint
-                )
-        else:
+        if not run.pipeline_file.exists():
             _refuse_nesting(folder)
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(run.pipeline_file, lambda path: path.write_text(text, encoding="utf-8"))
+        elif run.is_finished and not resume:
+            hint = "Give another folder with --output, or evaluate it again with --resume."
+            raise RunFinishedError(f"{folder} already holds a run.", hint=hint)
+        elif run.pipeline_file.read_text(encoding="utf-8") != text:
+            raise InputError(
+                f"{folder} already holds a run of another pipeline than this one.",
+                hint="Continue it with the settings in its pipeline.yaml, or start a new run with --output.",
+            )
         return run
 
     @classmethod
@@ -83,8 +88,8 @@ class Run:
                 hint = f"It holds the runs of several seeds; name one of them: {', '.join(seeds)}."
             raise InputError(f"{folder} is not a run: it has no pipeline.yaml.", hint=hint)
         if not run.adapter_file.is_file():
-            hint = "Finish its training with: msakit train ... --resume"
-            raise InputError(f"{folder} has no trained adapter yet ({run.adapter_file.name}).", hint=hint)
+            hint = "The command that began its training goes on with it."
+            raise InputError(f"{folder} has no trained weights yet.", hint=hint)
         return run
 
     @property
@@ -94,23 +99,28 @@ class Run:
 
     @property
     def adapter_folder(self) -> Path:
-        """The trained tensors."""
-        return self.folder / "adapter"
+        """The best weights so far; a folder that is not there where nothing was saved yet."""
+        return self.folder / (read_commit(self.folder).weights or "adapter")
 
     @property
     def adapter_file(self) -> Path:
         """The adapter's tensors, feature scaling included."""
-        return self.adapter_folder / "adapter.safetensors"
+        return self.adapter_folder / ADAPTER_FILE
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it was trained to its end and evaluated."""
+        return (self.folder / "metrics.json").is_file()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a training was begun here and not finished."""
+        return self.pipeline_file.is_file() and not self.is_finished
 
     @property
     def history_file(self) -> Path:
         """One JSON object a line."""
         return self.folder / "history.jsonl"
-
-    @property
-    def checkpoint_file(self) -> Path:
-        """Where to resume from."""
-        return self.folder / "checkpoint.pt"
 
     # Small files
 
@@ -140,33 +150,14 @@ class Run:
         with self.history_file.open("a", encoding="utf-8") as file:
             file.write(to_json(record, indent=None) + "\n")
 
-    def truncate_history(self, step: int) -> None:
-        """Forget what was recorded after a step, and a torn last line."""
-        if not self.history_file.is_file():
-            return
-        kept = []
-        for line in self.history_file.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except ValueError:
-                break
-        text = "".join(f"{line}\n" for line in kept)
-        write_atomically(self.history_file, lambda path: path.write_text(text, encoding="utf-8"))
+    def rewind_history(self) -> None:
+        """Forget what was recorded after the last checkpoint, all of it where there is none."""
+        if self.history_file.is_file():
+            length = read_commit(self.folder).history_bytes
+            if self.history_file.stat().st_size > length:
+                os.truncate(self.history_file, length)
 
     # Tensors
-
-    def save_adapter(self, pipeline: Pipeline) -> None:
-        """Save the trained tensors; LoRA weights go to adapter/lora in peft's own format."""
-        from safetensors.torch import save_file
-
-        self.adapter_folder.mkdir(exist_ok=True)
-        metadata = {"format": ADAPTER_FORMAT, "version": ADAPTER_VERSION}
-        state = {
-            name: tensor.detach().cpu().contiguous() for name, tensor in pipeline.adapter_state().items()
-        }
-        write_atomically(self.adapter_file, lambda path: save_file(state, path, metadata))
-        pipeline.backbone.save_adaptation(self.adapter_folder / "lora")
 
     def widths(self) -> dict[str, int]:
         """Modality to the feature width (D) the adapter was trained on, read from its feature scaling."""
@@ -188,29 +179,7 @@ class Run:
             raise InputError(f"{self.adapter_file} is damaged: {error}") from error
         except RuntimeError as error:
             raise InputError(f"{self.adapter_file} does not fit {self.pipeline_file}: {error}") from error
-        pipeline.backbone.load_adaptation(self.adapter_folder / "lora")
-
-    def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Save where the training stands, replacing the last checkpoint in one step."""
-        import torch
-
-        write_atomically(self.checkpoint_file, lambda path: torch.save(state, path))
-
-    def load_checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint, or None.
-
-        Raises:
-            InputError: It is damaged.
-        """
-        import torch
-
-        if not self.checkpoint_file.is_file():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(self.checkpoint_file, weights_only=True)
-        except Exception as error:
-            raise InputError(f"{self.checkpoint_file} is damaged: {error}") from error
-        return state
+        pipeline.backbone.load_adaptation(self.adapter_folder / LORA_FOLDER)
 
 
 def _refuse_nesting(folder: Path) -> None:
@@ -221,12 +190,3 @@ def _refuse_nesting(folder: Path) -> None:
     if is_run(folder.parent):
         hint = "Give another folder with --output."
         raise InputError(f"{folder.parent} is a run itself, so it cannot hold other runs.", hint=hint)
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the path, flush to disk, then take its place: readers see the old file or the new."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    write(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)

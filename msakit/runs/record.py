@@ -1,4 +1,7 @@
-"""metrics.json: the results of a run or of a further evaluation, as one typed, versioned record."""
+"""metrics.json: the results of a run or of a further evaluation, as one typed, versioned record.
+
+Written by `runs.folder.Run.write_record`, read by `read_record`.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POOL_BATCHES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much is computed at once.
+
+    Attributes:
+        samples: Samples at most.
+        tokens: Prompt tokens at most, padding included; None for no limit.
+    """
+
+    samples: int
+    tokens: int | None = None
 
 
 def shuffled_batches(
@@ -42,3 +56,26 @@ def sorted_batches(
     """Batches for evaluation, longest first: what does not fit in memory fails at once."""
     order = np.argsort(-lengths, kind="stable")
     return [rows[order[at : at + batch_size]] for at in range(0, len(order), batch_size)]
+
+
+def parts_within(
+    rows: NDArray[np.int64], num_tokens: NDArray[np.int64], limits: BatchLimits
+) -> list[NDArray[np.int64]]:
+    """A batch in parts small enough to be computed at once, in the order of the batch.
+
+    Args:
+        rows: [N] the batch's table rows.
+        num_tokens: [N] tokens of each row's prompt.
+        limits: What a part has at most; a sample with more tokens stands alone.
+    """
+    parts: list[list[int]] = []
+    longest = 0
+    for row, length in zip(rows.tolist(), num_tokens.tolist(), strict=True):
+        longest = max(longest, length)
+        fits = bool(parts) and len(parts[-1]) < limits.samples
+        if fits and (limits.tokens is None or (len(parts[-1]) + 1) * longest <= limits.tokens):
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+            longest = length
+    return [np.array(part, np.int64) for part in parts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from msakit.feature_store import FeatureStore
 from msakit.feature_store.collate import read_tensors
 from msakit.feature_store.reader import prefetched
 from msakit.feature_store.table import SPLITS
+from msakit.samples.statistics import FrameMoments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,17 +31,10 @@ if TYPE_CHECKING:
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.core.registry.specs import DatasetSpec
     from msakit.feature_store import FeatureReader, SampleTable
+    from msakit.samples.statistics import Statistics
 
 SCAN_BATCH = 64
 NAMED_SAMPLES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Of one modality's frames on the training split: mean and deviation, float32 [D]."""
-
-    mean: NDArray[np.float32]
-    deviation: NDArray[np.float32]
 
 
 class Samples:
@@ -72,7 +66,7 @@ class Samples:
         self._context = context
         self._with_text = with_text
         self._row_of = {name: row for row, name in enumerate(table.id)}
-        self._statistics: dict[str, Statistics] = {}
+        self._moments: dict[str, FrameMoments] = {}
 
     @classmethod
     def open(cls, store_path: Path, resolved: ResolvedPipeline) -> Samples:
@@ -204,11 +198,6 @@ class Samples:
             )
         return np.array([index.get(name, np.nan) for name in names])
 
-    @property
-    def texts(self) -> list[str | None]:
-        """Every sample's text as the prompt has it: None where texts are left out."""
-        return list(self.table.text) if self._with_text else [None]
-
     def groups(self, rows: NDArray[np.int64]) -> dict[str, tuple[str, ...]]:
         """Dialogue, video and speaker of each sample, "" where unknown; those the table knows."""
         columns = {
@@ -248,17 +237,16 @@ class Samples:
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """The samples of these rows."""
-        return replace(
-            self.words(rows), modalities={name: self._features_of(name, rows) for name in self._readers}
-        )
+        modalities = {name: self._features_of(name, rows) for name in self._readers}
+        return replace(self.words(rows), modalities=modalities)
 
-    def words(self, rows: NDArray[np.int64]) -> Batch:
-        """The samples of these rows without their features."""
+    def words(self, rows: NDArray[np.int64] | None = None) -> Batch:
+        """The samples of these rows (all by default) without their features."""
+        rows = np.arange(len(self.table)) if rows is None else rows
         indices = rows.tolist()
-        texts = [self.table.text[row] if self._with_text else None for row in indices]
         return Batch(
             ids=self.ids(rows),
-            texts=texts,
+            texts=[self.table.text[row] if self._with_text else None for row in indices],
             labels=self._labels[rows].tolist(),
             contexts=[self._previous(row) for row in indices] if self._context else None,
             speakers=[self.table.speaker[row] for row in indices] if self._context else None,
@@ -314,37 +302,33 @@ class Samples:
             except DataError as error:
                 raise DataError(f"Sample '{self.table.id[row]}': {error.message}", hint=error.hint) from error
 
-    def scan(self, rows: NDArray[np.int64]) -> None:
-        """Read the features of these rows once, so that bad values are met before hours of training.
+    def scan(self, split: str) -> None:
+        """Read a split's features once, so that bad values are met before hours of training.
+
+        On the way, the training split's statistics are measured.
 
         Raises:
             DataError: They hold NaN or infinity, and features.nonfinite is error.
         """
+        moments = {name: FrameMoments(reader.width) for name, reader in self._readers.items()}
+        rows = self.rows(split)
         for part in self.prefetched(in_parts(rows)):
             for name in self._readers:
-                self._features_of(name, part)
+                moments[name].add(self._features_of(name, part))
+        if split == "train":
+            self._moments = moments
 
     def statistics(self, name: str) -> Statistics:
-        """Mean and deviation of a modality's frames on the training split, float64 inside."""
-        if name not in self._statistics:
-            self._statistics[name] = self._measure(name)
-        return self._statistics[name]
+        """Mean and deviation of a modality's frames on the training split, float64 inside.
 
-    def _measure(self, name: str) -> Statistics:
-        rows = self.rows("train")
-        width = self._readers[name].width
-        count, total, squares = 0, np.zeros(width), np.zeros(width)
-        for part in self.prefetched(in_parts(rows)):
-            sequence = self._features_of(name, part)
-            frames = sequence.values[sequence.mask].double().numpy()
-            count += len(frames)
-            total += frames.sum(axis=0)
-            squares += np.square(frames).sum(axis=0)
-        if count == 0:
+        Raises:
+            DataError: No training sample has the modality.
+        """
+        if not self._moments:
+            self.scan("train")
+        if not self._moments[name].count:
             raise DataError(f"No training sample of '{self.dataset.name}' has {name} features.")
-        mean = total / count
-        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-        return Statistics(mean.astype(np.float32), deviation.astype(np.float32))
+        return self._moments[name].statistics()
 
 
 def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -90,14 +90,18 @@ class BackboneContract(ABC):
         self.assert_same("encode_text", whole[:-1], part)
 
     def test_reading_gives_the_last_state(self) -> None:
-        """Of each row, whatever the others are; prepared rows the same."""
+        """Of each prompt, wherever it is cut and whatever the others are; prepared prompts the same."""
         backbone = self.backbone()
         rows = self.prompt(backbone, "late").before
-        expected = torch.cat([backbone.read([row]) for row in rows])
+        nothing: list[list[int]] = [[] for _ in rows]
+        expected = torch.cat([backbone.read([row], [[]]) for row in rows])
         assert expected.shape == (len(rows), backbone.hidden_size)
-        self.assert_same("read", backbone.read(rows), expected)
-        backbone.prepare(rows)
-        self.assert_same("read, prepared", backbone.read(rows), expected)
+        self.assert_same("read", backbone.read(rows, nothing), expected)
+        first, last = [row[:-1] for row in rows], [row[-1:] for row in rows]
+        self.assert_same("read, cut", backbone.read(first, last), expected)
+        backbone.prepare([*rows, *first])
+        self.assert_same("read, prepared", backbone.read(rows, nothing), expected)
+        self.assert_same("read, cut and prepared", backbone.read(first, last), expected)
 
     def test_scores_are_log_probabilities_of_the_answers(self) -> None:
         """[B, A], float32: the sum over each answer's tokens of what the losses are."""
@@ -157,8 +161,8 @@ class BackboneContract(ABC):
             alone = [backbone.last_states(self.prompt(backbone, layout, [row])) for row in rows]
             self.assert_same(layout, states.detach(), torch.cat(alone).detach())
             plain = replace(prompt, pseudo=None)
-            both = [[*first, *last] for first, last in zip(prompt.before, prompt.after, strict=True)]
-            self.assert_same(layout, backbone.last_states(plain).detach(), backbone.read(both))
+            read = backbone.read(prompt.before, prompt.after)
+            self.assert_same(layout, backbone.last_states(plain).detach(), read)
 
     def _assert_gradient(self, loss: Tensor, pseudo: Tensor) -> None:
         torch.autograd.backward(loss)

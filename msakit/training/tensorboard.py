@@ -26,13 +26,16 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingExtraError("Writing TensorBoard events", "tensorboard", "tracking") from error
-        self._writer = SummaryWriter(str(folder))
+        self._open = SummaryWriter
+        self._folder = folder
+        self._writer: Any = None
 
     def on_prepare(self, *, done: int, total: int) -> None:
         """Nothing to write."""
 
     def on_start(self, *, num_steps: int, first_step: int) -> None:
-        """Nothing to write yet."""
+        """Begin a file of events; what an interrupted training wrote past its checkpoint is void."""
+        self._writer = self._open(str(self._folder), purge_step=first_step + 1)
 
     def on_step(self, record: dict[str, Any]) -> None:
         """Write loss and learning rate."""

@@ -1,75 +1,49 @@
-"""The training loop: one for every pipeline, on whatever device accelerate finds."""
+"""The training loop: one for every pipeline, on whatever device accelerate finds, in one process or many."""
 
 from __future__ import annotations
 
 import math
+import signal
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 from torch.optim.lr_scheduler import LambdaLR
 
-from msakit.core.errors import DataError, MsakitError
+from msakit.core import processes
+from msakit.core.errors import DataError, InputError, Interrupted, MsakitError
 from msakit.evaluation.evaluate import evaluate, score
-from msakit.samples.order import shuffled_batches
+from msakit.runs.checkpoint import commit, load_state
+from msakit.samples.order import BatchLimits, shuffled_batches
+from msakit.training.interruption import StopRequest
 from msakit.training.modality_dropout import drop_modalities
+from msakit.training.parts import StepPlan
+from msakit.training.progress import Progress
+from msakit.training.randomness import random_state, restore_random_state
 from msakit.training.schedule import cosine_with_warmup
 from msakit.training.warm_start import WarmStart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
     from msakit.core.pipeline.config import TrainingConfig
     from msakit.core.pipeline.pipeline import Pipeline
     from msakit.metrics import Metric
     from msakit.runs.folder import Run
     from msakit.samples.samples import Samples
+    from msakit.training.observer import Observer
 
 
-class Observer(Protocol):
-    """Somebody who watches a training: a progress bar, a tracker."""
-
-    def on_prepare(self, *, done: int, total: int) -> None:
-        """The backbone read so many of the run's prompts ahead of training."""
-
-    def on_start(self, *, num_steps: int, first_step: int) -> None:
-        """Training begins (or goes on) at `first_step` of at most `num_steps`."""
-
-    def on_step(self, record: dict[str, Any]) -> None:
-        """A step was made; the record is what history.jsonl gets."""
-
-    def on_epoch(self, record: dict[str, Any], *, is_best: bool) -> None:
-        """An epoch ended and was validated."""
-
-    def on_end(self) -> None:
-        """Training is over."""
-
-
-@dataclass
-class Progress:
-    """Where a training stands; saved with every checkpoint."""
-
-    epoch: int = 0
-    step: int = 0
-    best_epoch: int = -1
-    best_value: float = math.nan
-    seconds: float = 0.0
-    samples: int = 0
-    stopped: str = ""
-
-    def improves(self, value: float, metric: Metric) -> bool:
-        """Whether a validation value is better than the best so far (NaN never is)."""
-        if math.isnan(value):
-            return False
-        if math.isnan(self.best_value):
-            return True
-        return value > self.best_value if metric.higher_is_better else value < self.best_value
+# A batch without a modality leaves its encoder's parameters out; the scalers' buffers are equal everywhere.
+_DDP = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
 
 
 @dataclass
@@ -99,8 +73,13 @@ class Trainer:
         """Prepare optimiser, schedule and device."""
         self._train_rows = self.samples.rows("train")
         self._valid_rows = self.samples.rows("valid")
-        set_seed(self.settings.seed)
-        self._accelerator = Accelerator(cpu=self.pipeline.device.type == "cpu")
+        self._plan = StepPlan(self.pipeline, self.samples, self.settings)
+        self._accelerator = Accelerator(
+            cpu=self.pipeline.device.type == "cpu",
+            mixed_precision="no",  # the backbone has the dtype its settings say, the adapter float32
+            kwargs_handlers=[_DDP],
+        )
+        set_seed(self.settings.seed, device_specific=processes.count() > 1)  # dropout differs, weights do not
         self._optimizer = torch.optim.AdamW(
             self._parameter_groups(), weight_decay=self.settings.weight_decay, eps=self.settings.epsilon
         )
@@ -109,6 +88,7 @@ class Trainer:
         )
         self._schedule = LambdaLR(self._optimizer, factor)
         self._model, self._optimizer = self._accelerator.prepare(self.pipeline, self._optimizer)
+        self._saved_at = time.perf_counter()
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         trainable = self.pipeline.trainable_parameters()
@@ -126,9 +106,8 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps an epoch, on each process."""
-        batches = math.ceil(len(self._train_rows) / self.settings.batch_size)
-        return math.ceil(batches / int(self._accelerator.num_processes))
+        """Optimiser steps an epoch."""
+        return math.ceil(len(self._train_rows) / self._plan.samples_per_step)
 
     @property
     def _horizon_steps(self) -> int:
@@ -139,18 +118,26 @@ class Trainer:
         return round(self.settings.warmup_share * self._horizon_steps)
 
     def train(self) -> Progress:
-        """Train to the end, or to where early stopping or the time limit end it."""
+        """Train to the end, or to where early stopping or the time limit end it.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM; what was trained is saved.
+            MsakitError: The loss is no number; names the samples.
+        """
         num_steps = self.settings.epochs * self.steps_per_epoch
-        if self.progress.step == 0:
-            self._warm_start()
         for observer in self.observers:
             observer.on_start(num_steps=num_steps, first_step=self.progress.step)
-        while not self._finished():
-            self._train_epoch()
-            self._validate()
-            self._save_checkpoint()
-        for observer in self.observers:
-            observer.on_end()
+        try:
+            with StopRequest() as self._stop:
+                if self.progress.step == 0:
+                    self._warm_start()
+                while not self._finished():
+                    self._train_epoch()
+                    is_best = self._validate()
+                    self._save(is_best=is_best)
+        finally:
+            for observer in self.observers:
+                observer.on_end()
         return self.progress
 
     def _finished(self) -> bool:
@@ -168,7 +155,9 @@ class Trainer:
             return
         started = time.perf_counter()
         for record in WarmStart(self.pipeline, self.samples, self.settings).run():
-            self.run.append_history(record)
+            if processes.is_main():
+                self.run.append_history(record)
+        processes.share(self.pipeline.adapter.state_dict().values())  # dropout made them differ
         self.progress.seconds += time.perf_counter() - started
 
     def _train_epoch(self) -> None:
@@ -176,36 +165,50 @@ class Trainer:
         batches = shuffled_batches(
             self._train_rows,
             self.samples.text_lengths(self._train_rows),
-            self.settings.batch_size,
+            self._plan.samples_per_step,
             seed=self.settings.seed,
             epoch=self.progress.epoch,
         )
-        world, rank = self._accelerator.num_processes, self._accelerator.process_index
-        batches += batches[: -len(batches) % world]  # every process makes the same number of steps
-        for rows in self.samples.prefetched(batches[rank::world]):
+        for rows in self.samples.prefetched(batches[self.progress.batches :]):
             started = time.perf_counter()
-            batch = self.samples.batch(rows).to(self._accelerator.device)
-            batch = drop_modalities(batch, self.settings.modality_dropout)
-            loss = self._step(self._model(batch))
+            loss = self._step(rows)
             self.progress.step += 1
+            self.progress.batches += 1
             self.progress.samples += len(rows)
             self.progress.seconds += time.perf_counter() - started
             self._record_step(loss)
-        self.progress.epoch += 1
+            self._save_if_due()
 
-    def _step(self, loss: Tensor) -> float:
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            msg = f"The loss became {value} at step {self.progress.step}."
-            hint = "Lower training.learning_rate, or set features.normalise: standard."
-            raise MsakitError(msg, hint=hint)
-        self._accelerator.backward(loss)
+    def _step(self, rows: NDArray[np.int64]) -> float:
+        """One optimiser step on the rows of all processes; its loss."""
+        parts = self._plan.parts(rows)
+        loss = 0.0
+        for index, part in enumerate(parts):
+            more_follow = index < len(parts) - 1
+            with self._accelerator.no_sync(self._model) if more_follow else nullcontext():
+                loss += self._accumulate(part.rows, part.weight)
         if self.settings.gradient_clip is not None:
             self._accelerator.clip_grad_norm_(self._model.parameters(), self.settings.gradient_clip)
         self._optimizer.step()
         self._schedule.step()
         self._optimizer.zero_grad(set_to_none=True)
-        return value
+        return float(sum(processes.gather(loss)))
+
+    def _accumulate(self, rows: NDArray[np.int64], weight: float) -> float:
+        """Add the gradient of some rows, which count for `weight` of the step's loss."""
+        batch = self.samples.batch(rows).to(self._accelerator.device)
+        loss = self._model(drop_modalities(batch, self.settings.modality_dropout))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            names = ", ".join(batch.ids)
+            raise MsakitError(
+                f"The loss became {value} at step {self.progress.step + 1} on the samples {names}.",
+                hint="Look at these samples; lower training.learning_rate, or set features.normalise: "
+                "standard.",
+            )
+        # Processes average their gradients; what is wanted is the sum.
+        self._accelerator.backward(loss * (weight * processes.count()))
+        return value * weight
 
     def _record_step(self, loss: float) -> None:
         record = {
@@ -215,72 +218,90 @@ class Trainer:
             "loss": loss,
             "learning_rate": self._schedule.get_last_lr()[0],
         }
-        self.run.append_history(record)
+        if processes.is_main():
+            self.run.append_history(record)
         for observer in self.observers:
             observer.on_step(record)
 
-    def _validate(self) -> None:
+    def _validate(self) -> bool:
+        """Validate, ending the epoch; whether it is the best so far."""
         started = time.perf_counter()
-        size = self.settings.evaluation_batch_size
-        predictions, _ = evaluate(self.pipeline, self.samples, self._valid_rows, size)
+        predictions, _ = evaluate(
+            self.pipeline,
+            self.samples,
+            self._valid_rows,
+            BatchLimits(self.settings.evaluation_batch_size, self.settings.max_batch_tokens),
+            on_batch=lambda _: self._save_if_stopped(),
+        )
         self.progress.seconds += time.perf_counter() - started
         metrics = score(predictions, self.samples.dataset)
         if self.metric.name not in metrics:
             msg = f"The validation split gives no {self.metric.name}."
             raise DataError(msg)
-        value = metrics[self.metric.name]
-        is_best = self.progress.improves(value, self.metric)
-        record = {
-            "step": self.progress.step,
-            "epoch": self.progress.epoch - 1,
-            "split": "valid",
-            **metrics,
-        }
-        self.run.append_history(record)
-        if is_best:
-            self.progress.best_epoch, self.progress.best_value = self.progress.epoch - 1, value
-            self.run.save_adapter(self.pipeline)
+        record = {"step": self.progress.step, "epoch": self.progress.epoch, "split": "valid", **metrics}
+        if processes.is_main():
+            self.run.append_history(record)
+        is_best = self.progress.end_epoch(metrics[self.metric.name], self.metric)
         for observer in self.observers:
             observer.on_epoch(record, is_best=is_best)
+        return is_best
 
     # Checkpoints
 
-    def _save_checkpoint(self) -> None:
-        self.run.save_checkpoint(
-            {
-                "progress": asdict(self.progress),
-                "trainable": {n: p.detach().cpu() for n, p in self.pipeline.trainable_parameters().items()},
-                "optimizer": self._optimizer.state_dict(),
-                "schedule": self._schedule.state_dict(),
-                "random": random_state(),
-            }
+    def _save_if_due(self) -> None:
+        """Save every so many steps or minutes, and before stopping; all processes decide alike."""
+        settings = self.settings
+        minutes = (time.perf_counter() - self._saved_at) / 60
+        due = minutes >= settings.checkpoint_minutes or (
+            settings.checkpoint_steps is not None and self.progress.step % settings.checkpoint_steps == 0
         )
+        stop, due = map(max, zip(*processes.gather((self._stop.signal, due)), strict=True))
+        if stop or due:
+            self._save()
+        if stop:
+            raise Interrupted(
+                f"Interrupted at step {self.progress.step}, which is saved in {self.run.folder}.",
+                hint="The same command goes on from there.",
+                by_terminal=stop == signal.SIGINT,
+            )
+
+    def _save_if_stopped(self) -> None:
+        if self._stop.signal and processes.count() == 1:  # several stop together, after the validation
+            self._save_if_due()
+
+    def _save(self, *, is_best: bool = False) -> None:
+        random = processes.gather(random_state())
+        state = {
+            "progress": asdict(self.progress),
+            "trainable": {n: p.detach().cpu() for n, p in self.pipeline.trainable_parameters().items()},
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "random": random,
+        }
+        best = self.pipeline if is_best else None
+        processes.on_main(lambda: commit(self.run.folder, self.progress.step, state, best))
+        self._saved_at = time.perf_counter()
 
     def resume(self) -> None:
-        """Go on from the run's last checkpoint; a run without one starts at the beginning."""
-        checkpoint = self.run.load_checkpoint()
-        if checkpoint is None:
+        """Go on from the run's last checkpoint; a run without one starts at the beginning.
+
+        Raises:
+            InputError: The checkpoint is damaged, or was made by another number of processes.
+        """
+        processes.on_main(self.run.rewind_history)
+        state = load_state(self.run.folder)
+        if state is None:
             return
-        self.progress = Progress(**{**checkpoint["progress"], "stopped": ""})
+        if len(state["random"]) != processes.count():
+            made, now = len(state["random"]), processes.count()
+            raise InputError(
+                f"{self.run.folder} was trained by {made} processes, not {now}.",
+                hint=f"Continue it with: accelerate launch --num_processes {made} -m msakit train ...",
+            )
+        self.progress = Progress(**{**state["progress"], "stopped": ""})
         with torch.no_grad():
             for name, parameter in self.pipeline.trainable_parameters().items():
-                parameter.copy_(checkpoint["trainable"][name])
-        self._optimizer.load_state_dict(checkpoint["optimizer"])
-        self._schedule.load_state_dict(checkpoint["schedule"])
-        restore_random_state(checkpoint["random"])
-        self.run.truncate_history(self.progress.step)
-
-
-def random_state() -> dict[str, Any]:
-    """The state of torch's generators, which dropout draws from."""
-    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Put torch's generators back."""
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+                parameter.copy_(state["trainable"][name])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        restore_random_state(state["random"][processes.rank()])

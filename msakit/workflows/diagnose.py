@@ -22,6 +22,7 @@ from msakit.evaluation.diagnosis import (
 from msakit.evaluation.evaluate import described_diagnostics, evaluate, score
 from msakit.metrics import headline_metrics
 from msakit.runs.record import Truncation
+from msakit.samples.order import BatchLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,7 +105,7 @@ def _dependency(
             trained.pipeline,
             samples,
             rows,
-            config.training.evaluation_batch_size,
+            BatchLimits(config.training.evaluation_batch_size, config.training.max_batch_tokens),
             generate=config.answers.decode == "generate",
             ablations=[Ablation(name) for name in left_out],
             on_batch=on_batch,

@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from msakit.core import processes
+from msakit.core.atomic import write_atomically
 from msakit.core.files import read_yaml
 from msakit.core.interfaces import DiagnosedFuser
 from msakit.evaluation.evaluate import described_diagnostics, evaluate, score
 from msakit.metrics import baseline_metrics
-from msakit.runs.diagnostic_maps import write_maps
-from msakit.runs.folder import Run, write_atomically
+from msakit.runs.diagnostic_maps import Maps, write_maps
+from msakit.runs.folder import Run
 from msakit.runs.predictions import to_csv
 from msakit.runs.provenance import file_digest
 from msakit.runs.record import Condition, RunRecord, Truncation
 from msakit.runs.results import EVALUATIONS
+from msakit.samples.order import BatchLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from msakit.core.pipeline.pipeline import Pipeline
@@ -83,22 +86,29 @@ def evaluate_run(
     condition = _condition(trained, samples, ablations, store)
     recorded = run.read_record()
     report = Report(condition.title)
+    results: dict[Path, RunRecord] = {}
     for split in splits:
         is_new = facts is not None or recorded is None or split not in recorded.splits
         name = slug(condition.title) or ("" if is_new else REPEATED)
         place = Run(run.folder / EVALUATIONS / name if name else run.folder)
-        place.folder.mkdir(parents=True, exist_ok=True)
         record = _evaluate_split(trained, samples, split, ablations, place, on_batch)
         if name:
             record = record.model_copy(update={"condition": condition})
-        merged = _merged(place.read_record(), record, facts or {})
-        place.write_record(merged)
+        merged = _merged(results.get(place.folder) or place.read_record(), record, facts or {})
+        results[place.folder] = merged
         report.splits[split] = record.defined(split)
         report.warnings.extend(record.warnings)
         report.folders[split] = place.folder
         if name == REPEATED and recorded is not None:
             report.differences[split] = _differences(recorded.defined(split), record.defined(split))
+    processes.on_main(lambda: _write_records(results))
     return report
+
+
+def _write_records(results: Mapping[Path, RunRecord]) -> None:
+    """Write metrics.json, by folder, once all splits are there: a run that has one is finished."""
+    for folder, record in results.items():
+        Run(folder).write_record(record)
 
 
 def _condition(
@@ -127,22 +137,21 @@ def _evaluate_split(
 ) -> RunRecord:
     """Predict a split, write what was predicted, and say what it comes to."""
     resolved, pipeline = trained.resolved, trained.pipeline
+    training = resolved.config.training
     rows = samples.rows(split)
     started = time.perf_counter()
     predictions, maps = evaluate(
         pipeline,
         samples,
         rows,
-        resolved.config.training.evaluation_batch_size,
+        BatchLimits(training.evaluation_batch_size, training.max_batch_tokens),
         generate=resolved.config.answers.decode == "generate",
         ablations=ablations,
         on_batch=on_batch,
     )
     seconds = time.perf_counter() - started
     table = place.folder / f"predictions.{split}.csv"
-    write_atomically(table, lambda path: path.write_text(to_csv(predictions), encoding="utf-8", newline=""))
-    if maps.arrays:
-        write_atomically(place.folder / f"diagnostics.{split}.npz", lambda path: write_maps(path, maps))
+    processes.on_main(lambda: _write(table, predictions, maps))
     return _header(resolved).model_copy(
         update={
             "splits": {split: score(predictions, resolved.dataset)},
@@ -154,6 +163,14 @@ def _evaluate_split(
             "warnings": tuple(_complaints(pipeline, predictions, split)),
         }
     )
+
+
+def _write(table: Path, predictions: Predictions, maps: Maps) -> None:
+    table.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(table, lambda path: path.write_text(to_csv(predictions), encoding="utf-8", newline=""))
+    if maps.arrays:
+        large = table.with_name(table.name.replace("predictions.", "diagnostics.")).with_suffix(".npz")
+        write_atomically(large, lambda path: write_maps(path, maps))
 
 
 def file_digests(run: Run) -> dict[str, str]:

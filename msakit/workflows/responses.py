@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from msakit.core.atomic import write_atomically
 from msakit.core.errors import InputError, MissingExtraError
 from msakit.core.files import to_json
-from msakit.runs.folder import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,6 +10,7 @@ import numpy as np
 from msakit.evaluation.ablation import Ablation
 from msakit.evaluation.evaluate import evaluate, score
 from msakit.metrics import validation_metric
+from msakit.samples.order import BatchLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,6 +79,7 @@ def measure_robustness(
         seeds: Of which samples these are; curves are means over them.
         on_batch: Called with the number of samples done after each batch of each evaluation.
     """
+    training = trained.resolved.config.training
     metric = validation_metric(trained.resolved.dataset.metrics).name
 
     def measure(streams: Sequence[str], rate: float, seed: int) -> float:
@@ -85,7 +87,7 @@ def measure_robustness(
             trained.pipeline,
             samples,
             rows,
-            trained.resolved.config.training.evaluation_batch_size,
+            BatchLimits(training.evaluation_batch_size, training.max_batch_tokens),
             generate=trained.resolved.config.answers.decode == "generate",
             ablations=[Ablation(stream, rate=rate, seed=seed) for stream in streams],
             on_batch=on_batch,

@@ -20,8 +20,10 @@ from msakit.core.pipeline.config import parse_pipeline
 from msakit.core.pipeline.overrides import merge, override
 from msakit.core.pipeline.resolution import resolve
 from msakit.core.settings import Settings
+from msakit.core.shards import Shard
 from msakit.metrics.estimate import Estimate
-from msakit.runs.folder import Run
+from msakit.runs.folder import Run, RunFinishedError
+from msakit.runs.lock import RunBusyError
 from msakit.runs.record import Timing
 from msakit.workflows.train import TrainingPlan, train_run
 
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.core.registry.registry import Registry
     from msakit.runs.record import Metrics, RunRecord
-    from msakit.training.trainer import Observer
+    from msakit.training.observer import Observer
 
+EVERYTHING = Shard()
 Overrides = dict[str, Any]
 
 
@@ -120,21 +123,36 @@ class Study:
             for name in self.config.variants()
         ]
 
-    def run(self, registry: Registry, observers: Callable[[Cell], Iterable[Observer]]) -> None:
-        """Train every unfinished run; interrupted ones continue where they stopped."""
-        backbone, key = None, ""
-        for cell in self.cells(registry):
+    def run(
+        self,
+        registry: Registry,
+        observers: Callable[[Cell], Iterable[Observer]],
+        *,
+        shard: Shard = EVERYTHING,
+    ) -> list[Cell]:
+        """Train every unfinished run; interrupted ones continue where they stopped.
+
+        A run that another process is training is left to it, so several workers may share a study.
+
+        Returns:
+            The runs that were left to others.
+        """
+        backbone, key, left = None, "", []
+        for cell in shard.take(self.cells(registry)):
             if cell.is_finished:
                 continue
             settings = str(cell.resolved.backbone.as_yaml() | {"name": cell.resolved.backbone_spec.name})
             if settings != key or not cell.resolved.backbone_is_frozen:
                 backbone, key = None, settings
-            started = (cell.folder / "pipeline.yaml").exists()
-            plan = TrainingPlan(
-                cell.resolved, self.store, cell.folder, resume=started, evaluate_on=tuple(self.config.splits)
-            )
-            trained = train_run(plan, registry, observers=observers(cell), backbone=backbone)
-            backbone = trained.pipeline.backbone
+            plan = TrainingPlan(cell.resolved, self.store, cell.folder, evaluate_on=tuple(self.config.splits))
+            try:
+                trained = train_run(plan, registry, observers=observers(cell), backbone=backbone)
+                backbone = trained.pipeline.backbone
+            except RunFinishedError:
+                continue
+            except RunBusyError:
+                left.append(cell)
+        return left
 
     def results(self, split: str) -> dict[str, dict[str, Estimate]]:
         """System to metric to its estimate over the finished seeds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,19 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 
+from msakit.core import processes
+from msakit.core.errors import InputError
 from msakit.core.pipeline.builder import answer_set, build_pipeline, measure_backbone
 from msakit.core.pipeline.loss import LossWeighting, balanced_weights, named_weights
 from msakit.metrics import validation_metric
 from msakit.runs import provenance
+from msakit.runs.checkpoint import commit
 from msakit.runs.folder import Run
+from msakit.runs.lock import locked
 from msakit.runs.record import Outcome, Parameters, Timing
 from msakit.samples.samples import Samples, in_parts
-from msakit.training.trainer import Progress, Trainer
+from msakit.training.progress import Progress
+from msakit.training.trainer import Trainer
 from msakit.workflows.evaluate import evaluate_run
 from msakit.workflows.identity import identify
 from msakit.workflows.load import TrainedRun
@@ -30,14 +36,22 @@ if TYPE_CHECKING:
     from msakit.core.pipeline.pipeline import Pipeline
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.core.registry.registry import Registry
-    from msakit.training.trainer import Observer
+    from msakit.training.observer import Observer
 
 HEAD_SAMPLES = 128
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """A pipeline to train, the store to train it on, and the run directory."""
+    """What to train, on what, and where to put it.
+
+    Attributes:
+        resolved: The pipeline.
+        store: The samples.
+        folder: The run directory; an interrupted training in it goes on.
+        resume: Accept a finished run, which is then evaluated again.
+        evaluate_on: The splits to evaluate in the end.
+    """
 
     resolved: ResolvedPipeline
     store: Path
@@ -57,33 +71,62 @@ def train_run(
 
     A pipeline with nothing to train (a text-only prompt to a frozen backbone) is only evaluated.
 
+    The same plan again goes on with a training that was interrupted. Several processes (started by
+    `accelerate launch`) train together: one of them writes.
+
     Raises:
         DataError: The store does not hold what the pipeline needs.
-        InputError: The folder holds another run.
+        InputError: The folder holds another run, or another process is training in it.
+        Interrupted: Ctrl-C or SIGTERM; what was trained is saved.
     """
-    observers = list(observers)
-    resolved, settings = plan.resolved, plan.resolved.config.training
+    resolved = plan.resolved
+    processes.join(cpu=_runs_on_cpu(resolved))
+    observers = list(observers) if processes.is_main() else []
     samples = Samples.open(plan.store, resolved)
     for split in dict.fromkeys(("train", "valid", *plan.evaluate_on)):
         samples.check_labels(samples.rows(split), answer_set(resolved))
-        samples.scan(samples.rows(split))
-    run = Run.create(plan.folder, resolved.as_yaml(), resume=plan.resume)
-    set_seed(settings.seed)
-    pipeline = build_pipeline(resolved, registry, widths=samples.widths, backbone=backbone)
-    _fit_scalers(pipeline, samples, resolved)
-    pipeline.weighting = _weighting(samples, resolved)
-    run.write_json("features.json", samples.feature_descriptions)
-    run.write_json("provenance.json", _provenance(plan, samples, pipeline, registry))
-    if not resolved.config.prompt.context:
-        pipeline.prepare(samples.texts, partial(_tell, observers))
-    pipeline.fit_text_scaling(map(samples.words, in_parts(samples.rows("train"))))
-    _fit_head(pipeline, samples)
-    progress = _train(plan, pipeline, samples, run, observers)
-    run.load_adapter(pipeline)
-    trained = TrainedRun(run, resolved, pipeline)
-    evaluate_run(trained, samples, plan.evaluate_on, facts=_facts(progress, trained, registry))
-    _tell_plugins(run, registry)
+        samples.scan(split)
+    with ExitStack() as held:
+        processes.on_main(lambda: held.enter_context(locked(plan.folder)))
+        run = processes.on_main(lambda: _open_run(plan, samples))
+        set_seed(resolved.config.training.seed)
+        pipeline = build_pipeline(resolved, registry, widths=samples.widths, backbone=backbone)
+        _fit_scalers(pipeline, samples, resolved)
+        pipeline.weighting = _weighting(samples, resolved)
+        pipeline.prepare(samples.words(), partial(_tell, observers))
+        pipeline.fit_text_scaling(map(samples.words, in_parts(samples.rows("train"))))
+        _fit_head(pipeline, samples)
+        processes.on_main(
+            lambda: run.write_json("provenance.json", _provenance(plan, samples, pipeline, registry))
+        )
+        progress = _train(plan, pipeline, samples, run, observers)
+        run.load_adapter(pipeline)
+        trained = TrainedRun(run, resolved, pipeline)
+        evaluate_run(trained, samples, plan.evaluate_on, facts=_facts(progress, trained, registry))
+        processes.on_main(lambda: _tell_plugins(run, registry))
     return trained
+
+
+def _runs_on_cpu(resolved: ResolvedPipeline) -> bool:
+    """Whether the backbone will: because it is told to, or because there is nothing else."""
+    chosen = resolved.backbone.settings.model_dump().get("device")
+    return chosen == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
+def _open_run(plan: TrainingPlan, samples: Samples) -> Run:
+    """The run directory, with what identifies the run written into it."""
+    run = Run.create(plan.folder, plan.resolved.as_yaml(), resume=plan.resume)
+    data = identify(plan.store, samples)
+    before = run.read_json("provenance.json").get("data", data)
+    if changed := sorted(
+        key for key in data.keys() - {"store", "table_version"} if before.get(key) != data[key]
+    ):
+        raise InputError(
+            f"{run.folder} was trained on other data: {', '.join(changed)} changed in {plan.store}.",
+            hint="Continue it with the data it began with, or start a new run with --output.",
+        )
+    run.write_json("features.json", samples.feature_descriptions)
+    return run
 
 
 def _tell_plugins(run: Run, registry: Registry) -> None:
@@ -112,12 +155,12 @@ def _train(
 ) -> Progress:
     """Train what there is to train: of a text-only prompt to a frozen backbone, nothing."""
     if not pipeline.trainable_parameters():
-        run.save_adapter(pipeline)
+        if not run.adapter_file.is_file():
+            processes.on_main(lambda: commit(run.folder, 0, None, pipeline))
         return Progress(stopped="nothing to train")
     metric = validation_metric(plan.resolved.dataset.metrics)
     trainer = Trainer(pipeline, samples, plan.resolved.config.training, metric, run, observers)
-    if plan.resume:
-        trainer.resume()
+    trainer.resume()
     return trainer.train()
 
 

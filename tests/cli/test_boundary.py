@@ -37,7 +37,9 @@ def failing(monkeypatch):
         def build() -> None:
             raise error
 
-        monkeypatch.setattr("msakit.cli.lazy.load_command", lambda name: typer.main.get_command(application))
+        monkeypatch.setattr(
+            "msakit.cli.commands.load_command", lambda name: typer.main.get_command(application)
+        )
 
     return arrange
 

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from msakit.cli.app import app
-from msakit.cli.lazy import COMMANDS, load_command
+from msakit.cli.commands import COMMANDS, load_command
 from tests.conftest import fill_store, tiny_pipeline
 
 HEAVY = ("torch", "transformers", "peft", "h5py", "accelerate")

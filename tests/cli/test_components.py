@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from msakit.cli.app import app
-from msakit.cli.lazy import load_command
+from msakit.cli.commands import load_command
 from msakit.core.registry.registry import load_registry
 
 REGISTRY = load_registry(discover=False)

@@ -75,6 +75,24 @@ def test_a_corrupt_clip_fails_alone(corpus, tmp_path):
     assert len(FeatureStore.open(tmp_path / "s").table("mine")) == 5
 
 
+def test_shards_of_a_manifest_come_together_in_one_store(corpus, tmp_path):
+    """Each shard has its own store; the command without --shard then has nothing left to extract."""
+    command = [corpus, "--audio", "prosody", "-d", "clips"]
+    shares = [tmp_path / f"part{number}" for number in (1, 2)]
+    for number, share in enumerate(shares, start=1):
+        result = run(*command, "--store", share, "--shard", f"{number}/2", "--json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["version"] is None
+    whole = tmp_path / "whole"
+    result = CliRunner().invoke(app, ["store", "merge", str(whole), *map(str, shares)])
+    assert result.exit_code == 0, result.output
+    result = run(*command, "--store", whole, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["extracted"] == {"audio": 0}
+    assert report["reused"]["audio"] == report["clips"] == len(FeatureStore.open(whole).table("clips"))
+
+
 def test_a_dry_run_makes_no_store(corpus, tmp_path):
     result = run(corpus, "--audio", "prosody", "--store", tmp_path / "s", "--dry-run")
     assert result.exit_code == 0, result.output

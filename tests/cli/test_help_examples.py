@@ -7,7 +7,7 @@ import shlex
 import click
 import pytest
 
-from msakit.cli.lazy import COMMANDS, load_command
+from msakit.cli.commands import COMMANDS, load_command
 
 
 def examples():

@@ -82,7 +82,9 @@ def test_a_damaged_clip_is_reported_and_the_others_are_answered(trained, tmp_pat
 
 
 def test_what_is_missing_is_said(trained, tmp_path):
-    write_tone(tmp_path / "a.wav", seconds=1)
+    clip = write_tone(tmp_path / "a.wav", seconds=1)
+    listed = CliRunner().invoke(app, ["predict", str(trained), "-", "--json"], input=f"{clip.path}\n")
+    assert [answer["id"] for answer in json.loads(listed.stdout)] == [str(clip.path)]
     code, stdout, stderr = run("predict", trained, tmp_path / "*.wav", "--json")
     assert code == 0, stderr
     [answer] = json.loads(stdout)

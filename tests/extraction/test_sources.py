@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from msakit.core.errors import ConfigError, InputError
@@ -47,3 +50,9 @@ def test_what_names_nothing_is_refused(folder):
     (folder / "bad.csv").write_text("id\nx\n")
     with pytest.raises(ConfigError, match="no column 'path'"):
         found(folder / "bad.csv")
+
+
+def test_names_that_are_no_utf8_can_be_written_down():
+    name = os.fsdecode(b"clips/\xff.wav")
+    [clip] = find_clips(["-"], [f"{name}\n"])
+    assert (clip.path, clip.clip_id) == (Path(name), "clips/\ufffd.wav")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from msakit.core.errors import ConfigError, UnknownNameError
-from msakit.core.pipeline.sizes import measure_pipeline
+from msakit.core.pipeline.parameters import measure_pipeline
 from msakit.workflows.assemble import assemble_pipeline, stored_widths
 from tests.conftest import WIDTHS
 from tests.samples.test_stored_dataset import write_dataset

@@ -75,7 +75,7 @@ def test_a_run_cannot_trust_the_code_it_brings(run, registry, tmp_path):
     assert not marker.exists()
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120, func_only=True)
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -114,7 +114,7 @@ def test_sizes_nobody_means_are_refused(run, registry, change, problem):
     assert len(str(refused.value)) < 3000
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120, func_only=True)
 @pytest.mark.parametrize(
     ("name", "shape", "problem"),
     [

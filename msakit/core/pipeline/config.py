@@ -128,7 +128,16 @@ class TrainingConfig(Settings):
     """Optimisation. The schedule is a cosine with linear warm-up, at zero from its horizon on."""
 
     epochs: int = Field(20, gt=0, description="at most; early stopping may end sooner")
-    batch_size: int = Field(16, gt=0)
+    batch_size: int = Field(16, gt=0, description="samples computed at once, on each process")
+    gradient_accumulation: int = Field(
+        1, gt=0, description="batches whose gradients make one optimiser step; as one batch of them all"
+    )
+    max_batch_tokens: int | None = Field(
+        None,
+        gt=0,
+        description="a batch with more prompt tokens, padding included, is computed in parts; the step is "
+        "the same",
+    )
     evaluation_batch_size: int = Field(32, gt=0)
     learning_rate: float = Field(5e-4, gt=0)
     lora_learning_rate: float | None = Field(
@@ -160,7 +169,13 @@ class TrainingConfig(Settings):
         le=1,
         description="share of training samples that lose some or all of their modalities (never the text)",
     )
-    max_minutes: float | None = Field(None, gt=0, description="stop cleanly after this many minutes")
+    max_minutes: float | None = Field(
+        None, gt=0, description="stop after the epoch in which this many minutes have passed"
+    )
+    checkpoint_minutes: float = Field(
+        10.0, gt=0, description="most minutes between checkpoints, within an epoch"
+    )
+    checkpoint_steps: int | None = Field(None, gt=0, description="steps between checkpoints, in addition")
     seed: int = Field(1111, ge=0, lt=2**32)
 
 

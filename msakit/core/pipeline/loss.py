@@ -62,6 +62,13 @@ class LossWeighting:
             weighted = weighted * wrong.pow(self.focal_gamma)[owners]
         return weighted.sum() / weights.sum()
 
+    def divisor(self, counts: Sequence[int], labels: Sequence[float]) -> float:
+        """What a batch's sum of losses is divided by: how much its loss weighs beside other batches'."""
+        if self.class_weights is None:
+            return float(sum(counts))
+        weights = [self.class_weights[int(label)] for label in labels]
+        return sum(count * weight for count, weight in zip(counts, weights, strict=True))
+
     def _weights(self, labels: Sequence[float], like: Tensor) -> Tensor:
         if self.class_weights is None:
             return like.new_ones(len(labels))

@@ -19,12 +19,12 @@ from msakit.core.pipeline.readout import HeadReadout, TokenReadout
 from msakit.core.pipeline.text_states import TextStateKind, TextStates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from msakit.core.interfaces import Backbone
+    from msakit.core.interfaces import Backbone, TokenInjector
     from msakit.core.pipeline.adapter import Adapter, Injection
     from msakit.core.pipeline.answers import AnswerSet, Reduction
     from msakit.core.pipeline.batch import Batch
@@ -100,15 +100,22 @@ class Pipeline(nn.Module):
         """Name to parameter for everything that is trained, LoRA included."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
-    def prepare(
-        self, texts: Iterable[str | None], on_batch: Callable[[int, int], None] | None = None
-    ) -> None:
-        """Let the backbone compute ahead what stands before the pseudo tokens of these utterances.
+    def prepare(self, samples: Batch, on_batch: Callable[[int, int], None] | None = None) -> None:
+        """Let the backbone compute ahead what stands before the pseudo tokens of these samples.
 
         In the late layout that is nearly the whole prompt, computed once a run instead of once an epoch.
-        Utterances in dialogue context are left to be computed as they come.
+        What is computed ahead does not depend on the order of training, so a resumed run has the same.
+
+        Args:
+            samples: All samples of the run; their features are not looked at.
+            on_batch: Told how many prompts are done, of how many.
         """
-        self.backbone.prepare(self.prompts.build(list(dict.fromkeys(texts))).before, on_batch)
+        ids = self._prompt_ids(samples)
+        self.backbone.prepare(ids.before, on_batch)
+        self._text_states.prepare(ids)
+
+    def _prompt_ids(self, batch: Batch) -> PromptIds:
+        return self.prompts.build(batch.texts, batch.contexts, batch.speakers)
 
     def fit_text_scaling(self, batches: Iterable[Batch]) -> None:
         """Scale text states by their mean and deviation over these samples, each state counting once."""
@@ -117,7 +124,7 @@ class Pipeline(nn.Module):
         width = self.backbone.hidden_size
         count, total, squares = 0, torch.zeros(width).double(), torch.zeros(width).double()
         for batch in batches:
-            states = self._text_states(self.prompts.build(batch.texts, batch.contexts, batch.speakers))
+            states = self._text_states(self._prompt_ids(batch))
             values = states.values[states.mask].cpu().double()
             count += len(values)
             total += values.sum(dim=0)
@@ -128,7 +135,7 @@ class Pipeline(nn.Module):
 
     def inject(self, batch: Batch) -> tuple[PromptIds, Injection]:
         """The prompts of a batch and what the adapter makes of it; the language model is not run."""
-        ids = self.prompts.build(batch.texts, batch.contexts, batch.speakers)
+        ids = self._prompt_ids(batch)
         return ids, self.adapter(self._text_states(ids), batch.modalities)
 
     def assemble(self, batch: Batch) -> tuple[Prompt, Fused]:
@@ -143,6 +150,16 @@ class Pipeline(nn.Module):
         labels = batch.labels or []
         loss = self.weighting(self._readout.losses(prompt, labels), labels)
         return loss if fused.auxiliary_loss is None else loss + fused.auxiliary_loss
+
+    def loss_weight(self, labels: Sequence[float]) -> float:
+        """How much a batch's loss, a weighted mean, weighs beside other batches'."""
+        return self.weighting.divisor(self._readout.counts(labels), labels)
+
+    def num_prompt_tokens(self, samples: Batch) -> NDArray[np.int64]:
+        """[B] tokens of each sample's prompt, pseudo tokens included; features are not looked at."""
+        ids = self._prompt_ids(samples)
+        lengths = [len(before) + len(after) for before, after in zip(ids.before, ids.after, strict=True)]
+        return np.array(lengths, np.int64) + int(cast("TokenInjector", self.adapter.injector).num_tokens)
 
     @torch.inference_mode()
     def predict(self, batch: Batch, *, generate: bool = False) -> Prediction:

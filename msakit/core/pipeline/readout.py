@@ -44,6 +44,10 @@ class Readout(Protocol):
         """The loss of the right answers."""
         ...
 
+    def counts(self, labels: Sequence[float]) -> list[int]:
+        """How many losses each right answer has."""
+        ...
+
     def read(self, prompt: Prompt) -> Reading:
         """The answers of a batch."""
         ...
@@ -69,8 +73,15 @@ class TokenReadout:
 
     def losses(self, prompt: Prompt, labels: Sequence[float]) -> AnswerLosses:
         """Cross-entropy of each token of the right answers."""
-        right = [self._trie.answers[self._answers.index_of(label)] for label in labels]
-        return AnswerLosses(self._backbone.answer_losses(prompt, right), [len(answer) for answer in right])
+        losses = self._backbone.answer_losses(prompt, self._right(labels))
+        return AnswerLosses(losses, self.counts(labels))
+
+    def counts(self, labels: Sequence[float]) -> list[int]:
+        """One for each token of the answer."""
+        return [len(answer) for answer in self._right(labels)]
+
+    def _right(self, labels: Sequence[float]) -> list[tuple[int, ...]]:
+        return [self._trie.answers[self._answers.index_of(label)] for label in labels]
 
     def read(self, prompt: Prompt) -> Reading:
         """Exact probabilities, and the point of them that is the prediction."""
@@ -128,6 +139,10 @@ class HeadReadout:
             return functional.l1_loss(outputs[:, 0], labels, reduction="none")
         delta = (self._answers.values[-1] - self._answers.values[0]) / 6
         return functional.huber_loss(outputs[:, 0], labels, reduction="none", delta=delta)
+
+    def counts(self, labels: Sequence[float]) -> list[int]:
+        """One a sample."""
+        return [1] * len(labels)
 
     @torch.no_grad()
     def read(self, prompt: Prompt) -> Reading:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from msakit.core.pipeline.prompt import PromptIds
 
 TextStateKind = Literal["embeddings", "contextual", "answer"]
+PREPARED_BATCH = 16
+Row = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class TextStates:
@@ -37,7 +39,7 @@ class TextStates:
     def __init__(self, backbone: Backbone, kind: TextStateKind) -> None:
         self._backbone = backbone
         self._kind = kind
-        self._answers: dict[tuple[int, ...], Tensor] = {}
+        self._answers: dict[tuple[tuple[int, ...], tuple[int, ...]], Tensor] = {}
 
     def __call__(self, ids: PromptIds) -> Sequence:
         """States of a batch; a sample without text has length 0."""
@@ -48,10 +50,27 @@ class TextStates:
                 return self._backbone.encode_text(ids.text)
             return self._before_answering(ids)
 
-    def _before_answering(self, ids: PromptIds) -> Sequence:
-        rows = [(*before, *after) for before, after in zip(ids.before, ids.after, strict=True)]
+    def prepare(self, ids: PromptIds) -> None:
+        """Compute ahead what is computed once for each utterance, in an order of its own."""
+        if self._kind != "answer":
+            return
+        rows = sorted(set(_whole_rows(ids)), key=lambda row: (len(row[0]) + len(row[1]), row))
+        with torch.inference_mode(mode=False), torch.no_grad():
+            for start in range(0, len(rows), PREPARED_BATCH):
+                self._read(rows[start : start + PREPARED_BATCH])
+
+    def _read(self, rows: list[Row]) -> None:
         missing = [row for row in dict.fromkeys(rows) if row not in self._answers]
         if missing:
-            self._answers |= dict(zip(missing, self._backbone.read(missing).unbind(), strict=True))
+            before, after = zip(*missing, strict=True)
+            self._answers |= dict(zip(missing, self._backbone.read(before, after).unbind(), strict=True))
+
+    def _before_answering(self, ids: PromptIds) -> Sequence:
+        rows = _whole_rows(ids)
+        self._read(rows)
         lengths = torch.tensor([1 if text else 0 for text in ids.text], device=self._backbone.device)
         return Sequence(torch.stack([self._answers[row] for row in rows])[:, None], lengths)
+
+
+def _whole_rows(ids: PromptIds) -> list[Row]:
+    return [(tuple(before), tuple(after)) for before, after in zip(ids.before, ids.after, strict=True)]

@@ -102,7 +102,7 @@ class ComponentSpec:
         """The settings a user's name stands for, or None where it names something else.
 
         `pseudo6` against the pattern "pseudo{tokens}" gives {"tokens": 6}, and so do the full names
-        `mse_adapter.pseudo6` and `mse_adapter.pseudo6@1`; a plain name gives {}.
+        `mse_adapter.pseudo6` and `mse_adapter.pseudo6@2`; a plain name gives {}.
         """
         paper, _, part = self.name.partition(".")
         local = name
@@ -188,6 +188,7 @@ class DatasetSpec:
         features: Modality to feature width.
         prompts: Prompt wording; a backbone's name may override the default.
         summary: One line for listings.
+        caution: What anybody who reads a prediction of a model trained on it has to know.
         source: Paper or page.
         access: Licence, files, and how to get and import them.
     """
@@ -203,6 +204,7 @@ class DatasetSpec:
     features: Mapping[str, int] = field(default_factory=lambda: _freeze({}))
     prompts: Mapping[str, Any] = field(default_factory=lambda: _freeze({}))
     summary: str = ""
+    caution: str = ""
     source: Source = field(default_factory=Source)
     access: Access = field(default_factory=Access)
 

@@ -11,6 +11,6 @@ for finding in report.findings:
 from __future__ import annotations
 
 from msakit.feature_store.doctor.examination import check_dataset
-from msakit.feature_store.doctor.report import Expectations, Finding, Report
+from msakit.feature_store.doctor.report import DataProblem, Expectations, Report
 
-__all__ = ["Expectations", "Finding", "Report", "check_dataset"]
+__all__ = ["DataProblem", "Expectations", "Report", "check_dataset"]

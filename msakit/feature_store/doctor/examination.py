@@ -9,7 +9,7 @@ import numpy as np
 
 from msakit.feature_store.doctor.feature_checks import FeatureTally, judge_features, tally_features
 from msakit.feature_store.doctor.label_checks import check_labels
-from msakit.feature_store.doctor.report import Expectations, Finding, Report
+from msakit.feature_store.doctor.report import DataProblem, Expectations, Report
 from msakit.feature_store.doctor.table_checks import check_table
 from msakit.feature_store.store import FeatureStore
 from msakit.feature_store.table import SampleTable
@@ -42,7 +42,7 @@ def check_dataset(
     return report
 
 
-def _check_import(table: SampleTable) -> Iterator[Finding]:
+def _check_import(table: SampleTable) -> Iterator[DataProblem]:
     """The import's notes on lengths and padding, kept in the table's attributes."""
     modalities: dict[str, Any] = table.attributes.get("import", {}).get("modalities", {})
     for name, item in modalities.items():
@@ -57,4 +57,4 @@ def _check_import(table: SampleTable) -> Iterator[Finding]:
             count = sum(split.get(verdict, 0) for split in item.get("padding", {}).values())
             if count:
                 remedy = "Take lengths and features from one source."
-                yield Finding(code, "warning", name, f"{count} samples {what}.", remedy, count)
+                yield DataProblem(code, "warning", name, f"{count} samples {what}.", remedy, count)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from msakit.feature_store.doctor.report import Finding, Severity, examples
+from msakit.feature_store.doctor.report import DataProblem, Severity, examples
 from msakit.feature_store.errors import StoreCorruptError
 from msakit.feature_store.reader import FeatureReader
 from msakit.feature_store.table import SampleTable
@@ -66,7 +66,7 @@ def tally_features(reader: FeatureReader, row: int, tally: FeatureTally) -> None
         tally.damaged.append(row)
 
 
-def judge_features(table: SampleTable, reader: FeatureReader, tally: FeatureTally) -> Iterator[Finding]:
+def judge_features(table: SampleTable, reader: FeatureReader, tally: FeatureTally) -> Iterator[DataProblem]:
     """Findings about one modality."""
     where = reader.modality
     num_present = int(reader.present.sum())
@@ -94,22 +94,22 @@ def judge_features(table: SampleTable, reader: FeatureReader, tally: FeatureTall
     yield from _judge_lengths(table, reader)
 
 
-def _judge_columns(where: str, tally: FeatureTally) -> Iterator[Finding]:
+def _judge_columns(where: str, tally: FeatureTally) -> Iterator[DataProblem]:
     constant = np.flatnonzero(tally.lowest == tally.highest).tolist()
     if constant:
         message = f"{len(constant)} of {len(tally.lowest)} features never change: {_numbers(constant)}."
         remedy = "They carry nothing; a broken extractor often shows so."
-        yield Finding("constant-feature", "warning", where, message, remedy, len(constant))
+        yield DataProblem("constant-feature", "warning", where, message, remedy, len(constant))
     extreme = np.maximum(np.abs(tally.lowest), np.abs(tally.highest))
     huge = np.flatnonzero(np.isfinite(extreme) & (extreme > HUGE)).tolist()
     if huge:
         message = f"{len(huge)} features exceed {HUGE:.0e}: {_numbers(huge)}."
-        yield Finding(
+        yield DataProblem(
             "huge-values", "warning", where, message, "Normalise features before training.", len(huge)
         )
 
 
-def _judge_presence(table: SampleTable, reader: FeatureReader) -> Iterator[Finding]:
+def _judge_presence(table: SampleTable, reader: FeatureReader) -> Iterator[DataProblem]:
     for split in table.splits():
         rows = table.rows(split)
         missing = rows[~reader.present[rows]]
@@ -119,10 +119,10 @@ def _judge_presence(table: SampleTable, reader: FeatureReader) -> Iterator[Findi
         ids = examples([table.id[row] for row in missing.tolist()])
         message = f"{missing.size} of {rows.size} samples of {split} lack it."
         remedy = "Expected where media lack it; otherwise extract or import it."
-        yield Finding("absent", severity, reader.modality, message, remedy, int(missing.size), ids)
+        yield DataProblem("absent", severity, reader.modality, message, remedy, int(missing.size), ids)
 
 
-def _judge_lengths(table: SampleTable, reader: FeatureReader) -> Iterator[Finding]:
+def _judge_lengths(table: SampleTable, reader: FeatureReader) -> Iterator[DataProblem]:
     lengths = reader.lengths[reader.present & (reader.lengths > 0)]
     if not lengths.size:
         return
@@ -137,9 +137,9 @@ def _judge_lengths(table: SampleTable, reader: FeatureReader) -> Iterator[Findin
 
 def _finding(
     table: SampleTable, where: str, code: str, severity: Severity, rows: list[int], what: str, remedy: str
-) -> Finding:
+) -> DataProblem:
     ids: Any = examples([table.id[row] for row in rows])
-    return Finding(code, severity, where, f"{len(rows)} samples {what}.", remedy, len(rows), ids)
+    return DataProblem(code, severity, where, f"{len(rows)} samples {what}.", remedy, len(rows), ids)
 
 
 def _numbers(indices: list[int]) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from msakit.feature_store.doctor.report import Expectations, Finding, Severity, examples
+from msakit.feature_store.doctor.report import DataProblem, Expectations, Severity, examples
 from msakit.feature_store.table import SampleTable
 
 GRID_TOLERANCE = 1e-4
 RARE = 5
 
 
-def check_labels(table: SampleTable, expected: Expectations) -> Iterator[Finding]:
+def check_labels(table: SampleTable, expected: Expectations) -> Iterator[DataProblem]:
     """Findings about ratings and class names."""
     named = np.array([bool(name.strip()) for name in table.label_name], bool)
     unlabelled = np.flatnonzero(np.isnan(table.label) & ~named).tolist()
@@ -29,7 +29,7 @@ def check_labels(table: SampleTable, expected: Expectations) -> Iterator[Finding
 
 def _check_ratings(
     table: SampleTable, rated: np.ndarray[tuple[int], np.dtype[np.intp]], expected: Expectations
-) -> Iterator[Finding]:
+) -> Iterator[DataProblem]:
     infinite = rated[np.isinf(table.label[rated])].tolist()
     if infinite:
         yield _finding(
@@ -59,7 +59,7 @@ def _check_ratings(
     for split in table.splits():
         values = table.label[[row for row in finite.tolist() if table.split[row] == split]]
         if values.size > 1 and values.min() == values.max():
-            yield Finding(
+            yield DataProblem(
                 "label-constant",
                 "error",
                 "label",
@@ -71,7 +71,7 @@ def _check_ratings(
 
 def _check_classes(
     table: SampleTable, named: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> Iterator[Finding]:
+) -> Iterator[DataProblem]:
     counts: dict[str, Counter[str]] = {split: Counter() for split in table.splits()}
     for row in np.flatnonzero(named).tolist():
         counts[table.split[row]][table.label_name[row]] += 1
@@ -92,13 +92,13 @@ def _check_classes(
         absent = [name for name in classes if name not in found]
         if absent:
             message = f"{split} has no sample of {', '.join(absent)}."
-            yield Finding(
+            yield DataProblem(
                 "class-absent", "warning", "label_name", message, "Its figures leave them out.", len(absent)
             )
     rare = [f"{name} ({trained[name]})" for name in classes if 0 < trained[name] < RARE]
     if rare:
         message = f"Classes with fewer than {RARE} training samples: {', '.join(rare)}."
-        yield Finding("class-rare", "info", "label_name", message, "Expect no recall on them.", len(rare))
+        yield DataProblem("class-rare", "info", "label_name", message, "Expect no recall on them.", len(rare))
     spellings: dict[str, list[str]] = {}
     for name in classes:
         spellings.setdefault(name.strip().casefold(), []).append(name)
@@ -107,13 +107,13 @@ def _check_classes(
         message = (
             f"Class names differ in case or blanks only: {'; '.join(', '.join(names) for names in twins)}."
         )
-        yield Finding(
+        yield DataProblem(
             "class-spelling", "error", "label_name", message, "Unify them in the source.", len(twins)
         )
 
 
 def _finding(
     table: SampleTable, code: str, severity: Severity, rows: Sequence[int], what: str, remedy: str
-) -> Finding:
+) -> DataProblem:
     ids = examples([table.id[row] for row in rows])
-    return Finding(code, severity, "label", f"{len(rows)} samples {what}.", remedy, len(rows), ids)
+    return DataProblem(code, severity, "label", f"{len(rows)} samples {what}.", remedy, len(rows), ids)

@@ -27,7 +27,7 @@ class Expectations:
 
 
 @dataclass(frozen=True)
-class Finding:
+class DataProblem:
     """One thing that is wrong or worth knowing.
 
     Attributes:
@@ -55,9 +55,9 @@ class Report:
 
     dataset: str
     num_samples: int
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[DataProblem] = field(default_factory=list)
 
-    def add(self, findings: Sequence[Finding]) -> None:
+    def add(self, findings: Sequence[DataProblem]) -> None:
         """Add findings, keeping errors first and otherwise the order of arrival."""
         self.findings = sorted([*self.findings, *findings], key=lambda finding: _ORDER[finding.severity])
 

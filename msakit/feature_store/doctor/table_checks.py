@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from msakit.feature_store.doctor.language import MIN_SHARE, is_garbled, script_share
-from msakit.feature_store.doctor.report import Expectations, Finding, examples
+from msakit.feature_store.doctor.report import DataProblem, Expectations, examples
 from msakit.feature_store.table import SPLITS, SampleTable
 
 SOURCE_ID = "source_id"
@@ -16,7 +16,7 @@ GROUPS = {"dialogue": "error", "video": "warning", "speaker": "warning"}
 """Column -> severity of one value in several splits. Publishers do split videos and speakers (SIMS, MELD)."""
 
 
-def check_table(table: SampleTable, expected: Expectations) -> Iterator[Finding]:
+def check_table(table: SampleTable, expected: Expectations) -> Iterator[DataProblem]:
     """Findings about everything in a table but labels and features."""
     yield from _check_splits(table)
     yield from _check_ids(table)
@@ -26,14 +26,14 @@ def check_table(table: SampleTable, expected: Expectations) -> Iterator[Finding]
     yield from _check_times(table)
 
 
-def _check_splits(table: SampleTable) -> Iterator[Finding]:
+def _check_splits(table: SampleTable) -> Iterator[DataProblem]:
     if len(table) == 0:
-        yield Finding("empty-dataset", "error", "table", "There is no sample.", "Import the data again.")
+        yield DataProblem("empty-dataset", "error", "table", "There is no sample.", "Import the data again.")
         return
     found = table.splits()
     for split in SPLITS:
         if split not in found:
-            yield Finding(
+            yield DataProblem(
                 "missing-split",
                 "warning",
                 "split",
@@ -44,17 +44,17 @@ def _check_splits(table: SampleTable) -> Iterator[Finding]:
     if unknown:
         message = f"Samples are in splits nobody reads: {', '.join(unknown)}."
         count = sum(found[split] for split in unknown)
-        yield Finding("unknown-split", "error", "split", message, "Use train, valid and test.", count)
+        yield DataProblem("unknown-split", "error", "split", message, "Use train, valid and test.", count)
 
 
-def _check_ids(table: SampleTable) -> Iterator[Finding]:
+def _check_ids(table: SampleTable) -> Iterator[DataProblem]:
     column = table.extra.get(SOURCE_ID)
     if column is None:
         return
     counts = Counter(str(name) for name in column)
     repeated = [name for name, count in counts.items() if count > 1]
     if repeated:
-        yield Finding(
+        yield DataProblem(
             "duplicate-id",
             "error",
             "id",
@@ -65,7 +65,7 @@ def _check_ids(table: SampleTable) -> Iterator[Finding]:
         )
 
 
-def _check_copies(table: SampleTable) -> Iterator[Finding]:
+def _check_copies(table: SampleTable) -> Iterator[DataProblem]:
     """The same text with the same features twice: across splits the test set is in the training set."""
     members: dict[tuple[object, ...], list[int]] = {}
     for row in range(len(table)):
@@ -83,7 +83,7 @@ def _check_copies(table: SampleTable) -> Iterator[Finding]:
     ):
         if found:
             ids = [table.id[row] for rows in found for row in rows]
-            yield Finding(
+            yield DataProblem(
                 code,
                 "error" if severity == "error" else "warning",
                 "table",
@@ -94,7 +94,7 @@ def _check_copies(table: SampleTable) -> Iterator[Finding]:
             )
 
 
-def _check_leaks(table: SampleTable) -> Iterator[Finding]:
+def _check_leaks(table: SampleTable) -> Iterator[DataProblem]:
     columns = table.columns()
     for name, severity in GROUPS.items():
         if name not in columns:
@@ -106,7 +106,7 @@ def _check_leaks(table: SampleTable) -> Iterator[Finding]:
         if shared:
             rows = [row for row, value in enumerate(columns[name]) if str(value) in set(shared)]
             first = ", ".join(shared[:3])
-            yield Finding(
+            yield DataProblem(
                 "split-leak",
                 "error" if severity == "error" else "warning",
                 name,
@@ -117,7 +117,7 @@ def _check_leaks(table: SampleTable) -> Iterator[Finding]:
             )
 
 
-def _check_texts(table: SampleTable, expected: Expectations) -> Iterator[Finding]:
+def _check_texts(table: SampleTable, expected: Expectations) -> Iterator[DataProblem]:
     present = np.zeros(len(table), bool)
     for item in table.features.values():
         present |= item.present
@@ -126,7 +126,7 @@ def _check_texts(table: SampleTable, expected: Expectations) -> Iterator[Finding
     if empty:
         yield _texts(table, "empty-text", empty, "have no text", "Transcribe them or drop them.")
     if silent:
-        yield Finding(
+        yield DataProblem(
             "empty-sample",
             "error",
             "table",
@@ -160,17 +160,17 @@ def _rows(table: SampleTable, wanted: Callable[[int], bool]) -> list[int]:
     return [row for row in range(len(table)) if wanted(row)]
 
 
-def _texts(table: SampleTable, code: str, rows: Sequence[int], what: str, remedy: str) -> Finding:
+def _texts(table: SampleTable, code: str, rows: Sequence[int], what: str, remedy: str) -> DataProblem:
     ids = examples([table.id[row] for row in rows])
-    return Finding(
+    return DataProblem(
         code, "warning", "text", f"{len(rows)} of {len(table)} texts {what}.", remedy, len(rows), ids
     )
 
 
-def _check_times(table: SampleTable) -> Iterator[Finding]:
+def _check_times(table: SampleTable) -> Iterator[DataProblem]:
     rows = np.flatnonzero(table.end_s <= table.start_s).tolist()
     if rows:
-        yield Finding(
+        yield DataProblem(
             "reversed-times",
             "error",
             "start_s, end_s",

@@ -45,7 +45,7 @@ Level = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Damage:
     """One thing found: what, where, and which samples it concerns."""
 
     level: Level
@@ -59,7 +59,7 @@ class Finding:
 class Validation:
     """The result of validating a store."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Damage] = field(default_factory=list)
     num_samples: int = 0
     num_shards: int = 0
     num_bytes: int = 0
@@ -72,7 +72,7 @@ class Validation:
 
     def add(self, level: Level, code: str, path: Path, message: str, keys: tuple[str, ...] = ()) -> None:
         """Note a finding."""
-        self.findings.append(Finding(level, code, str(path), message, keys))
+        self.findings.append(Damage(level, code, str(path), message, keys))
 
     def document(self) -> dict[str, Any]:
         """Return everything as a JSON object."""

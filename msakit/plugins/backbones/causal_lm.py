@@ -153,11 +153,16 @@ class CausalLM(nn.Module):
         return Sequence(hidden[:, len(self._start_ids) :].float(), lengths)
 
     @torch.no_grad()
-    def read(self, rows: Seq[Seq[int]]) -> Tensor:
-        """Last-layer state [B, H] after each row's last token, float32; LoRA is off.
+    def read(self, before: Seq[Seq[int]], after: Seq[Seq[int]]) -> Tensor:
+        """Last-layer state [B, H] after the last token of each prompt without pseudo tokens, float32.
 
-        Rows that were prepared are not run again.
+        LoRA is off. What was prepared of a prompt is not run again.
         """
+        if not self.has_lora and all(before) and all(after):
+            prefix = self.prefix_cache.get(before)
+            hidden = self.decoder.run_after(prefix, self.decoder.embed_rows(after, None))
+            return hidden[torch.arange(len(after)), lengths_of(after) - 1].float()
+        rows = [[*first, *second] for first, second in zip(before, after, strict=True)]
         known = [None if self.has_lora else self.prefix_cache.last_state(row) for row in rows]
         missing = [row for row, state in zip(rows, known, strict=True) if state is None]
         if missing:

@@ -49,6 +49,11 @@ class CausalLMConfig(Settings):
         default=None, description="A folder to read the weights from in place of the backbone's own source."
     )
     revision: str | None = Field(default=None, description="A hub revision in place of the backbone's own.")
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="Compute activations again in the backward pass: far less memory, about a third more "
+        "time, the same numbers.",
+    )
     prefix_cache_mb: int = Field(
         default=1024,
         ge=0,

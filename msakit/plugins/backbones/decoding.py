@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +11,8 @@ from transformers import DynamicCache
 from msakit.core.errors import InputError
 
 from .layout import SLOT, mask_after_prefix, mask_over_tree, pad_rows, valid_mask
-from .prefix import Prefix
+from .prefix import Prefix, PrefixStates
+from .recompute import FixedPrefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from msakit.core.pipeline.answers import AnswerTrie
-
-    from .prefix import PrefixStates
 
 
 class Decoder:
@@ -101,7 +101,7 @@ class Decoder:
             embeds,
             mask=mask_after_prefix(prefix.lengths, prefix.width, width),
             positions=prefix.lengths[:, None] + torch.arange(width, device=self.device),
-            cache=prefix.to_cache() if cache is None else cache,
+            cache=FixedPrefix(prefix.layers()) if cache is None else cache,
         )
 
     def run_tree(self, context: Tensor, cache: DynamicCache, trie: AnswerTrie) -> Tensor:
@@ -122,19 +122,39 @@ class Decoder:
         )
 
     def compute_prefixes(self, prefixes: Sequence[tuple[int, ...]]) -> list[Prefix]:
-        """Keys, values and last states of token rows, for what follows them."""
-        cache = DynamicCache()
-        hidden = self.run(self.embed_rows(prefixes, None), cache=cache)
+        """Keys, values and last states of token rows, for what follows them.
+
+        What all rows begin with, the wording before the text, is run once for all of them.
+        """
+        start = common_start(prefixes)
+        before = self._repeated(start, len(prefixes)) if start else None
+        cache = DynamicCache() if before is None else before.to_cache()
+        rows = [prefix[len(start) :] for prefix in prefixes]
+        hidden = self.run_after(before, self.embed_rows(rows, None), cache)
         states = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
         return [
-            Prefix(states[:, :, index, :, : len(prefix)], hidden[index, len(prefix) - 1])
+            Prefix(states[:, :, index, :, : len(prefix)], hidden[index, len(prefix) - len(start) - 1])
             for index, prefix in enumerate(prefixes)
         ]
+
+    def _repeated(self, row: tuple[int, ...], times: int) -> PrefixStates:
+        [computed] = self.compute_prefixes([row])
+        batch = computed.states[:, :, None].expand(-1, -1, times, -1, -1, -1)
+        return PrefixStates(batch.unbind(0), torch.full((times,), len(row), device=self.device))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., H] to float32 [..., vocabulary]."""
         logits: Tensor = self.model.get_output_embeddings()(hidden)
         return logits.float()
+
+
+def common_start(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The tokens with which several rows all begin, of no row all its tokens; none of a single row."""
+    if len(rows) < 2:
+        return ()
+    longest = min(map(len, rows)) - 1
+    same = (len(set(column)) == 1 for column in zip(*rows, strict=False))
+    return rows[0][: min(longest, sum(itertools.takewhile(bool, same)))]
 
 
 def context_mask(prefix: PrefixStates | None, lengths: Tensor, width: int) -> Tensor:

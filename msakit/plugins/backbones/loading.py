@@ -29,6 +29,7 @@ from .devices import choose_device, choose_dtype, quantization_settings
 from .lora import attach_lora
 from .pretrained import load_codec, load_model
 from .qwen import QWEN
+from .recompute import recompute_layers
 from .remote_code import check_code
 from .smollm import expanded_folder, find_gguf
 
@@ -51,6 +52,8 @@ def load(spec: BackboneSpec, config: CausalLMConfig) -> CausalLM:
     """
     model, codec = _load_model(spec, config)
     start_ids = _start_ids(spec, codec)
+    if config.gradient_checkpointing:
+        recompute_layers(model)
     adapted = model if config.frozen else attach_lora(model, config.lora)
     return CausalLM(adapted, codec, start_ids, prefix_cache_mb=config.prefix_cache_mb)
 

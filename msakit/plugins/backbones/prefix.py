@@ -57,7 +57,11 @@ class PrefixStates:
 
     def to_cache(self) -> DynamicCache:
         """A cache of transformers' that holds them and can grow without changing them."""
-        return DynamicCache([(layer[0], layer[1]) for layer in self.states])
+        return DynamicCache(self.layers())
+
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of each layer, [B, heads, P, head width] each."""
+        return [(layer[0], layer[1]) for layer in self.states]
 
 
 class PrefixCache:

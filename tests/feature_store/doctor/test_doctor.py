@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from msakit.feature_store import FeatureSet, FeatureStore, Sample, SampleTable, digest_bytes, sample_key
-from msakit.feature_store.doctor import Expectations, Finding, Report, check_dataset
+from msakit.feature_store.doctor import DataProblem, Expectations, Report, check_dataset
 from msakit.feature_store.doctor.language import is_garbled, script_share
 
 AUDIO = FeatureSet("audio", "prosody@1", 3)
@@ -67,7 +67,7 @@ def _check(path: Path, samples: list[Sample], expected: Expectations | None = No
     return check_dataset(_store(path, samples, **settings), "corpus", expected)
 
 
-def _only(report: Report, code: str) -> Finding:
+def _only(report: Report, code: str) -> DataProblem:
     found = [item for item in report.findings if item.code == code]
     assert len(found) == 1, [item.code for item in report.findings]
     return found[0]

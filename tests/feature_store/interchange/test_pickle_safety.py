@@ -353,7 +353,7 @@ def test_python_2_pickles_keep_utf8_texts_and_array_bytes(tmp_path: Path) -> Non
     np.testing.assert_array_equal(found["audio"], values)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120, func_only=True)
 def test_what_is_stored_once_and_named_often_stays_bounded() -> None:
     array = np.zeros(1_000_000, np.float32)
     with pytest.raises(ChildFailure, match="add up to more than the file holds"):

@@ -5,6 +5,7 @@ import torch
 from plugins.backbones.conftest import make_backbone, make_prompt
 
 from msakit.core.pipeline.answers import AnswerTrie
+from msakit.plugins.backbones.decoding import common_start
 
 TRIE = AnswerTrie.build([list(b"10"), list(b"11"), list(b"20")])
 ANSWERS = [TRIE.answers[index] for index in (0, 1, 2, 0)]
@@ -104,5 +105,31 @@ def test_the_state_after_reading_is_that_of_the_plain_model(prepared):
     if prepared:
         backbone.prepare(rows[1:])
         assert backbone.prefix_cache.num_misses == 0
-    expected = [backbone.model.model(torch.tensor([row])).last_hidden_state[0, -1] for row in rows]
-    torch.testing.assert_close(backbone.read(rows), torch.stack(expected), atol=1e-5, rtol=0)
+    expected = torch.stack(
+        [backbone.model.model(torch.tensor([row])).last_hidden_state[0, -1] for row in rows]
+    )
+    torch.testing.assert_close(backbone.read(rows, [[], [], []]), expected, atol=1e-5, rtol=0)
+    cut = backbone.read([row[:1] for row in rows], [row[1:] for row in rows])
+    torch.testing.assert_close(cut, expected, atol=1e-5, rtol=0)
+
+
+def test_what_prefixes_begin_with_in_common_is_run_once():
+    backbone = make_backbone()
+    rows = [(1, 2, 3, 4), (1, 2, 3), (1, 2, 5, 6, 7)]
+    decoder, widths = backbone.decoder, []
+    run = decoder.run
+    decoder.run = lambda embeds, **given: widths.append(tuple(embeds.shape[:2])) or run(embeds, **given)
+    together = decoder.compute_prefixes(rows)
+    assert widths == [(1, 2), (3, 3)]
+    for row, found in zip(rows, together, strict=True):
+        [alone] = decoder.compute_prefixes([row])
+        torch.testing.assert_close(found.states, alone.states, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found.last, alone.last, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "start"),
+    [([(1, 2)], ()), ([(1, 2), (1, 2)], (1,)), ([(1, 2), (3, 2)], ()), ([(1, 2, 3), (1, 2, 4)], (1, 2))],
+)
+def test_a_common_start_leaves_a_token_of_every_row(rows, start):
+    assert common_start(rows) == start

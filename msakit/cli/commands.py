@@ -1,4 +1,4 @@
-"""A command group that lists commands without importing them."""
+"""The table of commands, and a group that lists them without importing them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from msakit.cli.context import options
 from msakit.cli.failures import explain
-from msakit.core.errors import PluginError
+from msakit.core.errors import Interrupted, PluginError
 from msakit.core.registry.containment import describe_failure, stdout_kept
 
 PLUGIN_GROUP = "msakit.commands"
@@ -80,10 +80,11 @@ class LazyGroup(TyperGroup):
         """Run; what a user can act on is printed without a traceback and sets the exit code."""
         try:
             return super().invoke(ctx)
+        except Interrupted as error:
+            _print_error(error.message, error.hint)
+            raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            _print_error(
-                "Interrupted.", "Everything on disk is complete; the same command continues from there."
-            )
+            _print_error("Interrupted.", "No file is half-written.")
             raise typer.Exit(INTERRUPTED) from error
         except (typer.Exit, typer.Abort, _UsageError, BrokenPipeError):
             raise

@@ -1,0 +1,49 @@
+"""Options of commands that read media or answer for samples: `extract` and `predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Transcribe = Annotated[bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")]
+TranscriberName = Annotated[
+    str, typer.Option(metavar="NAME", help="Transcriber; set its options with --set text.SETTING=VALUE.")
+]
+TranscriberSettings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="text.SETTING of the transcriber.")
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CLIPS",
+        help="Media files, folders, patterns, manifests (.csv, .jsonl), or - for one path per line.",
+    ),
+]
+SpokenText = Annotated[
+    list[str] | None,
+    typer.Option(help="The words spoken: once per file, in order, or once for all files."),
+]
+SampleIds = Annotated[
+    list[str] | None,
+    typer.Option("--id", metavar="ID", help="Predict a stored sample instead of a file; may be repeated."),
+]
+SampleStore = Annotated[
+    Path | None,
+    typer.Option(metavar="STORE", help="The feature store of stored samples. Default: the run's."),
+]
+SampleDataset = Annotated[
+    str | None, typer.Option("--dataset", "-d", metavar="NAME", help="Predict a stored dataset.")
+]
+SampleSplit = Annotated[
+    str | None, typer.Option(metavar="SPLIT", help="Only this split of the dataset: train, valid or test.")
+]
+AllowFeatureDrift = Annotated[
+    bool,
+    typer.Option("--allow-feature-drift", help="Accept features that were extracted differently."),
+]
+Decode = Annotated[str | None, typer.Option(help="score or generate. Default: as the run was trained.")]
+AnswerFile = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the answers to .csv, .jsonl or .parquet.")
+]

@@ -39,7 +39,7 @@ def saved_values(folder):
     """The values the trained tensors in force are filled with; one, if they belong together."""
     weights = folder / read_commit(folder).weights
     tensors = {**load_file(weights / "adapter.safetensors")}
-    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("scalers.")}
+    tensors = {name: tensor for name, tensor in tensors.items() if "scaler" not in name}
     lora = load_file(weights / "lora" / "adapter_model.safetensors")
     assert tensors
     assert lora

@@ -68,7 +68,11 @@ def states_see_the_future(backbone):
 
 
 def reading_takes_the_padding(backbone):
-    backbone.read = lambda rows: backbone.encode_text([row[1:] for row in rows]).values[:, -1]
+    def read(before, after):
+        rows = [[*first, *second][1:] for first, second in zip(before, after, strict=True)]
+        return backbone.encode_text(rows).values[:, -1]
+
+    backbone.read = read
 
 
 def scores_are_means(backbone):

@@ -9,7 +9,14 @@ import typer
 
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
-from msakit.cli.media_options import Transcribe, TranscriberName
+from msakit.cli.media_options import (
+    DatasetToWrite,
+    DryRun,
+    ExtractorSettings,
+    OtherModalities,
+    Transcribe,
+    TranscriberName,
+)
 from msakit.cli.render import print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson, ShardOption, parse_pairs
 from msakit.core.errors import ConfigError, InputError
@@ -37,15 +44,9 @@ def extract(
     store: Annotated[Path, typer.Option(help="The store: a folder, created if absent.")],
     audio: Annotated[str | None, typer.Option(help="Audio extractor.")] = None,
     vision: Annotated[str | None, typer.Option(help="Vision extractor.")] = None,
-    modality: Annotated[
-        list[str] | None, typer.Option(help="MODALITY=EXTRACTOR for any other; may be repeated.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", "-d", help="Name in the store; default: the manifest's folder.")
-    ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="MODALITY.SETTING=VALUE, as in audio.frame_shift_s=0.1.")
-    ] = None,
+    modality: OtherModalities = None,
+    dataset: DatasetToWrite = None,
+    setting: ExtractorSettings = None,
     transcribe: Transcribe = False,
     transcriber: TranscriberName = "whisper",
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
@@ -54,9 +55,7 @@ def extract(
     shard: ShardOption = "1/1",
     wal_dir: WalDir = None,
     no_locks: NoLocks = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Report what would be done, and do nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Extract features of every clip of a manifest into a store. Features already stored are kept.
@@ -73,11 +72,9 @@ def extract(
         raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
 
     from msakit.extraction.extract import Extraction
-    from msakit.extraction.extractors import licence_notices
     from msakit.extraction.manifest import read_manifest
 
-    for notice in licence_notices(options.registry(), (factory.name for factory in factories.values())):
-        say(notice)
+    _show_licences(factories)
     rows = share.take(read_manifest(manifest))
     writing = writer_options(wal_dir, no_locks)
     extraction = Extraction(
@@ -99,6 +96,13 @@ def extract(
             say(f"{store}: {_outcome(report, name, with_table=with_table)}")
     if report.failed:
         raise typer.Exit(1)
+
+
+def _show_licences(factories: Mapping[str, ExtractorFactory]) -> None:
+    from msakit.extraction.extractors import licence_notices
+
+    for notice in licence_notices(options.registry(), (factory.name for factory in factories.values())):
+        say(notice)
 
 
 def _settings(assignments: list[str] | None) -> dict[str, dict[str, Any]]:
@@ -168,7 +172,10 @@ def _run(
         )
 
 
-def _print_report(report: ExtractionReport, *, dry_run: bool) -> None:
+def _print_report(report: ExtractionReport, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"dataset": name, "dry_run": dry_run, **report.as_dict()})
+        return
     verb = "to extract" if dry_run else "extracted"
     counts = [(m, str(n), str(report.reused[m])) for m, n in report.extracted.items()]
     print_table("", ("modality", verb, "already stored"), counts, right=(verb, "already stored"))

@@ -7,6 +7,21 @@ from typing import Annotated
 
 import typer
 
+OtherModalities = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODALITY=EXTRACTOR", help="Extractor of any other modality; may be repeated."),
+]
+DatasetToWrite = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset", "-d", metavar="NAME", help="Name in the store. [default: the manifest's folder]"
+    ),
+]
+ExtractorSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="MODALITY.SETTING=VALUE, as in audio.frame_shift_s=0.1."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and do nothing.")]
 Transcribe = Annotated[bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")]
 TranscriberName = Annotated[
     str, typer.Option(metavar="NAME", help="Transcriber; set its options with --set text.SETTING=VALUE.")

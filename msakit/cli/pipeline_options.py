@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+StoreName = Annotated[
+    str,
+    typer.Option("--store", metavar="STORE", help="A folder, an .h5 file, or demo, the shipped store."),
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="RUN", help="The run directory. [default: runs/ and the file's name]"
+    ),
+]
 RecipeName = Annotated[
     str | None, typer.Option(metavar="NAME", help="Start from a paper's settings (components list recipe).")
 ]

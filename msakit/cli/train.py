@@ -9,13 +9,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.pipeline_options import (
+    BackboneName,
+    DatasetName,
+    EncoderNames,
+    FuserName,
+    InjectorName,
+    RecipeName,
+    RunFolder,
+    StoreName,
+    named,
+)
 from msakit.cli.render import say
 from msakit.cli.results import print_run
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.cli.watching import training_progress
 from msakit.core.errors import MissingExtraError
+from msakit.samples.location import locate_store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from msakit.core.pipeline.resolution import ResolvedPipeline
     from msakit.training.observer import Observer
 
@@ -23,16 +37,22 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(
-    epilog="Example: msakit train pipeline.yaml --store features/ --output runs/first --set training.epochs=5"
+    epilog="Example: msakit train pipeline.yaml --store features --output runs/first --set training.epochs=5"
 )
 def train(
-    pipeline: Annotated[Path, typer.Argument(help="A pipeline file, as `msakit build -o` writes it.")],
-    *,
-    store: Annotated[Path, typer.Option(help="The feature store: a folder or a single .h5 file.")],
-    output: Annotated[
+    pipeline: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The run directory; default: runs/ and the file's name."),
+        typer.Argument(help="A pipeline file, as `msakit build -o` writes it; or name the parts."),
     ] = None,
+    *,
+    store: StoreName,
+    output: RunFolder = None,
+    recipe: RecipeName = None,
+    dataset: DatasetName = None,
+    encoder: EncoderNames = None,
+    fuser: FuserName = None,
+    injector: InjectorName = None,
+    backbone: BackboneName = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Number of runs, with seeds 1111, 2222, ...; one folder each.")
     ] = 1,
@@ -45,11 +65,39 @@ def train(
 ) -> None:
     """Train a pipeline, then evaluate its best checkpoint on the validation split and the test split.
 
+    Name the parts, or change those of a pipeline file: msakit train --fuser cmpta --store demo.
     After Ctrl-C, SIGTERM or a kill the same command continues the run. Under `accelerate launch` several
     processes train one run together.
     """
-    from msakit.core import processes
     from msakit.core.files import read_yaml
+    from msakit.workflows.assemble import assemble_content
+
+    place = locate_store(store)
+    content = assemble_content(
+        options.registry(),
+        named(dataset=dataset, fuser=fuser, injector=injector, backbone=backbone),
+        base=read_yaml(pipeline) if pipeline else None,
+        encoders=encoder or [],
+        recipe=recipe,
+        overrides=parse_overrides(assignments),
+        store=place,
+    )
+    folder = output or Path("runs") / (pipeline.stem if pipeline else _run_name(content))
+    source = str(pipeline or "the pipeline")
+    for run_folder in _train_seeds(content, source, place, seeded_folders(folder, seeds), resume=resume):
+        print_run(run_folder, as_json=as_json)
+
+
+def _train_seeds(
+    content: dict[str, Any],
+    source: str,
+    store: Path,
+    folders: list[tuple[int | None, Path]],
+    *,
+    resume: bool,
+) -> Iterator[Path]:
+    """Train one run after the other, a frozen backbone loaded once; gives each finished run's folder."""
+    from msakit.core import processes
     from msakit.core.pipeline.config import parse_pipeline
     from msakit.core.pipeline.overrides import override
     from msakit.core.pipeline.resolution import resolve
@@ -58,21 +106,25 @@ def train(
     from msakit.workflows.train import TrainingPlan, train_run
 
     registry = options.registry()
-    content = override(read_yaml(pipeline), parse_overrides(assignments))
-    folder = output or Path("runs") / pipeline.stem
     backbone: Any = None
-    for seed, run_folder in seeded_folders(folder, seeds):
+    for seed, folder in folders:
         seeded = content if seed is None else override(content, [("training.seed", seed)])
-        resolved = resolve(parse_pipeline(seeded, str(pipeline)), registry, source=str(pipeline))
-        plan = TrainingPlan(resolved, store, run_folder, resume=resume)
-        if Run(run_folder).is_started and processes.is_main():
-            saved = read_commit(run_folder).step
-            say(f"{run_folder} holds an interrupted training; it goes on after step {saved}.")
-        trained = train_run(plan, registry, observers=observers_for(resolved, run_folder), backbone=backbone)
+        resolved = resolve(parse_pipeline(seeded, source), registry, source=source)
+        if Run(folder).is_started and processes.is_main():
+            saved = read_commit(folder).step
+            say(f"{folder} holds an interrupted training; it continues after step {saved}.")
+        plan = TrainingPlan(resolved, store, folder, resume=resume)
+        trained = train_run(plan, registry, observers=observers_for(resolved, folder), backbone=backbone)
         if resolved.backbone_is_frozen:
             backbone = trained.pipeline.backbone
         if processes.is_main():
-            print_run(run_folder, as_json=as_json)
+            yield folder
+
+
+def _run_name(content: Mapping[str, Any]) -> str:
+    """The dataset's and the fuser's names, such as demo-tgm."""
+    choices = (content["dataset"], content["fuser"])
+    return "-".join(str(each["name"] if isinstance(each, dict) else each) for each in choices)
 
 
 def seeded_folders(folder: Path, seeds: int) -> list[tuple[int | None, Path]]:

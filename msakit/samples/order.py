@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POOL_BATCHES = 32
+SCAN_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +80,8 @@ def parts_within(
             parts.append([row])
             longest = length
     return [np.array(part, np.int64) for part in parts]
+
+
+def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows in parts of `SCAN_BATCH`, for work that needs no particular batches."""
+    return [rows[start : start + SCAN_BATCH] for start in range(0, len(rows), SCAN_BATCH)]

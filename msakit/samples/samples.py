@@ -16,6 +16,7 @@ from msakit.feature_store import FeatureStore
 from msakit.feature_store.collate import read_tensors
 from msakit.feature_store.reader import prefetched
 from msakit.feature_store.table import SPLITS
+from msakit.samples.order import in_parts
 from msakit.samples.statistics import FrameMoments
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from msakit.feature_store import FeatureReader, SampleTable
     from msakit.samples.statistics import Statistics
 
-SCAN_BATCH = 64
 NAMED_SAMPLES = 5
 
 
@@ -329,8 +329,3 @@ class Samples:
         if not self._moments[name].count:
             raise DataError(f"No training sample of '{self.dataset.name}' has {name} features.")
         return self._moments[name].statistics()
-
-
-def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Rows in parts of `SCAN_BATCH`, for work that needs no particular batches."""
-    return [rows[start : start + SCAN_BATCH] for start in range(0, len(rows), SCAN_BATCH)]

@@ -17,8 +17,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from msakit.samples.order import shuffled_batches
-from msakit.samples.samples import in_parts
+from msakit.samples.order import in_parts, shuffled_batches
 from msakit.training.modality_dropout import drop_modalities
 from msakit.training.schedule import cosine_with_warmup
 

@@ -22,7 +22,8 @@ from msakit.runs.checkpoint import commit
 from msakit.runs.folder import Run
 from msakit.runs.lock import locked
 from msakit.runs.record import Outcome, Parameters, Timing
-from msakit.samples.samples import Samples, in_parts
+from msakit.samples.order import in_parts
+from msakit.samples.samples import Samples
 from msakit.training.progress import Progress
 from msakit.training.trainer import Trainer
 from msakit.workflows.evaluate import evaluate_run

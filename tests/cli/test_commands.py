@@ -362,3 +362,15 @@ def test_a_new_plugin_works_as_it_is_written(tmp_path):
     }
     code, _, stderr = run("plugins", "new", "my_fuser", "--folder", tmp_path)
     assert (code, "exists" in stderr) == (2, True)
+
+
+def test_train_takes_names_in_place_of_a_file(tmp_path, store, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parts = ["--dataset", "demo", "--fuser", "cmpta", "--injector", "pseudo2", "--backbone", "tiny"]
+    code, stdout, stderr = run("train", *parts, "--store", store, "--set", "training.epochs=1", "--json")
+    assert code == 0, stderr
+    assert "test" in json.loads(stdout)["splits"]
+    written = (tmp_path / "runs" / "demo-cmpta" / "pipeline.yaml").read_text()
+    assert "cmpta.cmpta@" in written
+    code, _, stderr = run("train", "--dataset", "nope", "--store", store)
+    assert (code, "has no dataset 'nope'" in stderr) == (2, True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from msakit.core.errors import ConfigError, UnknownNameError
+from msakit.core.errors import ConfigError, InputError, UnknownNameError
 from msakit.core.pipeline.parameters import measure_pipeline
-from msakit.workflows.assemble import assemble_pipeline, stored_widths
+from msakit.workflows.assemble import assemble_content, assemble_pipeline, stored_widths
 from tests.conftest import WIDTHS
 from tests.samples.test_stored_dataset import write_dataset
 
@@ -77,3 +77,18 @@ def test_stored_widths_win_over_declared_ones(registry, store):
     hidden, out = settings["hidden_size"], settings["output_size"]
     assert audio.trainable == 4 * hidden * (6 + hidden + 2) + out * (hidden + 1)
     assert sizes.trainable == sum(part.trainable for part in sizes.parts)
+
+
+def test_names_change_the_parts_of_a_file(registry):
+    base = {"dataset": "mosei", "fuser": "tgm", "injector": "pseudo6", "backbone": "tiny", "encoders": {}}
+    content = assemble_content(registry, {"fuser": "cmpta"}, base=base, encoders=["audio=bilstm"])
+    assert (content["fuser"], content["injector"]) == ("cmpta", "pseudo6")
+    assert content["encoders"] == {"audio": "bilstm"}
+    with pytest.raises(InputError, match="file and a recipe"):
+        assemble_content(registry, {}, base=base, recipe="cmpta")
+
+
+def test_the_only_dataset_of_a_store_is_meant(registry, tmp_path, store):
+    place = write_dataset(tmp_path / "feats", "mine", [{"label": 0.5}])
+    assert assemble_content(registry, {}, store=place)["dataset"]["name"] == "mine"
+    assert assemble_content(registry, {}, store=store)["dataset"] == "mosei"  # it has two: the default

@@ -29,6 +29,7 @@ def assemble(
     *,
     encoders: Sequence[str] = (),
     recipe: str | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of a pipeline file.
 
@@ -37,12 +38,13 @@ def assemble(
         names: Any of dataset, fuser, injector and backbone; a name, or a mapping with settings.
         encoders: An encoder for every modality ("bilstm"), or "modality=encoder".
         recipe: A paper's settings to start from.
+        base: The content of a pipeline file to start from; default: the defaults.
 
     Raises:
         UnknownNameError: There is no such recipe, dataset or fuser.
         ConfigError: An encoder is given for a modality the dataset does not have.
     """
-    content = dict(DEFAULTS)
+    content = dict(DEFAULTS if base is None else base)
     if recipe:
         dataset = names.get("dataset") or _usual_dataset(registry, recipe)
         found = registry.recipe(recipe, _name_of(dataset), names.get("backbone"))

@@ -84,10 +84,8 @@ def extract(
     if writes and not dry_run:
         rows = _transcribe(rows, store, name, *writes)
     with_table = share.count == 1
-    if dry_run:
-        report = _dry_run(extraction, rows, store)
-    else:
-        report = _run(extraction, rows, store, name if with_table else None)
+    table = name if with_table else None
+    report = _dry_run(extraction, rows, store) if dry_run else _run(extraction, rows, store, table)
     if as_json:
         print_json({"dataset": name, "dry_run": dry_run, **report.as_dict()})
     else:
@@ -172,10 +170,7 @@ def _run(
         )
 
 
-def _print_report(report: ExtractionReport, *, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({"dataset": name, "dry_run": dry_run, **report.as_dict()})
-        return
+def _print_report(report: ExtractionReport, *, dry_run: bool) -> None:
     verb = "to extract" if dry_run else "extracted"
     counts = [(m, str(n), str(report.reused[m])) for m, n in report.extracted.items()]
     print_table("", ("modality", verb, "already stored"), counts, right=(verb, "already stored"))

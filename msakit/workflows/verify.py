@@ -33,7 +33,7 @@ class Check:
     """One thing compared with what was recorded.
 
     Attributes:
-        what: "test mae", "adapter/adapter.safetensors", "version of torch".
+        what: "test mae", "adapter/step-6/adapter.safetensors", "version of torch".
         recorded: What the run says.
         found: What there is now.
         holds: Whether they agree; None where it could not be compared.

@@ -50,7 +50,7 @@ def change_pipeline(run, **changes):
 
 
 def adapter_of(run):
-    return next(run.glob("adapter*/adapter.safetensors"))
+    return next(run.glob("adapter/step-*/adapter.safetensors"))
 
 
 def test_an_untouched_copy_loads(run, registry):

@@ -36,8 +36,12 @@ def write_plugin(name: str, folder: Path, kind: Kind = Kind.FUSER) -> list[Path]
         kind: The kind of component.
 
     Raises:
-        InputError: The name is no Python identifier in lower case, or the folder is there already.
+        InputError: The name is no Python identifier in lower case, the folder is there already, or the kind
+            has no template.
     """
+    if kind not in TRIES:
+        known = ", ".join(TRIES)
+        raise InputError(f"There is no template for the kind '{kind}'.", hint=f"There is one for: {known}.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"'{name}' is not a lower-case Python name.", hint="Use something like my_fuser.")
     package = folder / f"msakit-{name.replace('_', '-')}"

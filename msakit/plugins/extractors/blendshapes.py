@@ -8,7 +8,8 @@ import numpy as np
 
 from msakit.core.interfaces import FeatureArray
 from msakit.extraction.media import NoFaceError, decode_frames
-from msakit.plugins.extractors.faces import FaceLandmarker, face_notes
+
+from .faces import FaceLandmarker, face_notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 from msakit.core.errors import InputError
 from msakit.core.interfaces import FeatureArray
 from msakit.extraction.media import decode_audio
-from msakit.plugins.extractors.pretrained import (
+
+from .pretrained import (
     MASKING,
     batch_size_on,
     best_device,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from msakit.core.interfaces import MediaClip
-    from msakit.plugins.extractors.pretrained import Layer
+
+    from .pretrained import Layer
 
     Samples = NDArray[np.float32]
 

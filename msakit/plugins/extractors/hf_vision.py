@@ -12,8 +12,9 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from msakit.core.errors import InputError
 from msakit.core.interfaces import FeatureArray
 from msakit.extraction.media import NoFaceError, decode_frames
-from msakit.plugins.extractors.faces import FaceLandmarker, face_notes, square_crop
-from msakit.plugins.extractors.pretrained import (
+
+from .faces import FaceLandmarker, face_notes, square_crop
+from .pretrained import (
     batch_size_on,
     best_device,
     find_checkpoint,

@@ -16,12 +16,12 @@ import yaml
 from typer.testing import CliRunner
 
 from msakit.cli.app import app
-from msakit.core.errors import UnknownNameError
+from msakit.core.errors import InputError, UnknownNameError
 from msakit.core.pipeline.config import read_pipeline
 from msakit.core.pipeline.resolution import resolve
 from msakit.core.registry.check import check_registry
 from msakit.core.registry.registry import load_registry
-from msakit.core.registry.scaffold import write_plugin
+from msakit.core.registry.scaffold import TRIES, write_plugin
 from msakit.core.registry.specs import Kind
 from msakit.feature_store import FeatureStore
 from msakit.workflows.train import TrainingPlan, train_run
@@ -122,7 +122,13 @@ def test_a_new_plugin_is_installed_and_uninstalled(kind: Kind, tmp_path: Path, m
             load_registry().component(kind, f"my_{kind}")
 
 
-@pytest.mark.parametrize("kind", Kind)
+def test_a_kind_without_a_template_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no template for the kind 'transcriber'"):
+        write_plugin("mine", tmp_path, Kind.TRANSCRIBER)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", TRIES)
 def test_what_is_written_is_whole(kind: Kind, tmp_path: Path) -> None:
     package = started(kind, tmp_path)
     texts = {path: path.read_text(encoding="utf-8") for path in package.rglob("*") if path.is_file()}

@@ -24,7 +24,7 @@ def step(layout, *, lora, recomputed):
 
     weights = {p.untyped_storage().data_ptr() for p in backbone.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = backbone.answer_loss(prompt, ANSWERS)
+        loss = backbone.answer_losses(prompt, ANSWERS).mean()
     loss.backward()
     gradients = {name: p.grad for name, p in backbone.named_parameters() if p.grad is not None}
     gradients["pseudo"] = prompt.pseudo.grad

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from msakit.core.atomic import write_atomically
+from msakit.core.atomic import write_text_atomically
 from msakit.core.files import dump_yaml
 from msakit.core.pipeline.config import read_pipeline as read_pipeline_file
 from msakit.core.pipeline.parameters import Sizes, measure_pipeline
@@ -57,8 +57,8 @@ class BuiltPipeline:
 
     def save(self, path: PathLike) -> Path:
         """Write the complete pipeline file, which `msakit train` reads."""
-        file, text = Path(path), dump_yaml(self.resolved.as_yaml())
-        write_atomically(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        file = Path(path)
+        write_text_atomically(file, dump_yaml(self.resolved.as_yaml()))
         return file
 
     def __repr__(self) -> str:
@@ -84,9 +84,10 @@ class Run:
         self._registry = registry
 
     @property
-    def metrics(self) -> dict[str, dict[str, float]]:
-        """Split to metrics, as the run recorded them."""
-        return dict(self._trained.run.read_json("metrics.json").get("splits", {}))
+    def metrics(self) -> dict[str, dict[str, float | None]]:
+        """Split to metrics, as the run recorded them; None where one is undefined."""
+        record = self._trained.run.read_record()
+        return dict(record.splits) if record else {}
 
     def evaluate(self, *splits: str, store: PathLike | None = None) -> dict[str, dict[str, float]]:
         """Evaluate splits ("test" by default); the run takes in what it has not, and keeps what it has.

@@ -96,11 +96,10 @@ def show_pipeline(resolved: ResolvedPipeline, sizes: Sizes, *, as_json: bool) ->
 
 
 def _write(output: Path, resolved: ResolvedPipeline, *, force: bool) -> None:
-    from msakit.core.atomic import write_atomically
+    from msakit.core.atomic import write_text_atomically
     from msakit.core.errors import InputError
     from msakit.core.files import dump_yaml
 
     if output.exists() and not force:
         raise InputError(f"{output} exists.", hint="Choose another name, or overwrite it with --force.")
-    text = dump_yaml(resolved.as_yaml())
-    write_atomically(output, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text_atomically(output, dump_yaml(resolved.as_yaml()))

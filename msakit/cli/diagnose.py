@@ -42,14 +42,14 @@ def diagnose(
     from msakit.evaluation.diagnosis import subsets
     from msakit.metrics import validation_metric
     from msakit.runs.results import run_folders
-    from msakit.workflows.diagnose import chosen_rows, diagnose_run, streams_of
+    from msakit.workflows.diagnose import chosen_rows, diagnose_run
     from msakit.workflows.load import load_run, stored_samples
 
     folder = run_folders(run)[0]
     trained = load_run(folder, options.registry())
     stored = stored_samples(trained, store)
     with progress_bar() as bar:
-        total = len(chosen_rows(stored, split, samples)) * len(subsets(streams_of(trained)) or [()])
+        total = len(chosen_rows(stored, split, samples)) * len(subsets(trained.streams) or [()])
         task = bar.add_task("Diagnosing", total=total, note="")
         found = diagnose_run(
             trained, stored, split, limit=samples, on_batch=lambda done: bar.advance(task, done)

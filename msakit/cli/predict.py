@@ -101,18 +101,10 @@ def predict(
 
 def _with_texts(sources: list[str], texts: list[str]) -> list[MediaClip]:
     """The clips, with the texts that were given put to them."""
-    from dataclasses import replace
-
-    from msakit.extraction.sources import find_clips
+    from msakit.extraction.sources import find_clips, with_texts
 
     clips = find_clips(sources, map(os.fsdecode, sys.stdin.buffer)) if sources else []
-    if not clips or not texts:
-        return clips
-    if len(texts) not in (1, len(clips)):
-        hint = "Give --text once, or once for each file."
-        raise InputError(f"{len(texts)} texts for {len(clips)} files.", hint=hint)
-    spoken = texts * len(clips) if len(texts) == 1 else texts
-    return [replace(clip, text=said) for clip, said in zip(clips, spoken, strict=True)]
+    return with_texts(clips, texts) if clips else []
 
 
 def _transcriber(name: str, assignments: list[str] | None) -> Transcriber:

@@ -47,14 +47,14 @@ def robustness(
     from msakit.runs.results import run_folders
     from msakit.workflows.diagnose import chosen_rows
     from msakit.workflows.load import load_run, stored_samples
-    from msakit.workflows.robustness import measure_robustness, streams_of
+    from msakit.workflows.robustness import losses_of, measure_robustness
 
     folder = run_folders(run)[0]
     trained = load_run(folder, options.registry())
     stored = stored_samples(trained, store, on_warning=say)
     rows = chosen_rows(stored, split, samples)
     with progress_bar() as bar:
-        total = len(rows) * len(shares) * len(numbers) * len(streams_of(trained))
+        total = len(rows) * len(shares) * len(numbers) * len(losses_of(trained))
         task = bar.add_task("Measuring", total=total, note="")
         found = measure_robustness(
             trained,

@@ -56,6 +56,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         sync(path.parent)
 
 
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write text as UTF-8, its line ends as they are, like `write_atomically`."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+
+
 def remove_abandoned(path: Path) -> None:
     """Remove what killed writers of a path left beside it."""
     for temporary in path.parent.glob(f".{path.name}.*.tmp"):

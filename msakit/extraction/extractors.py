@@ -27,8 +27,7 @@ def make_extractor(registry: Registry, name: str, settings: Mapping[str, Any]) -
         ConfigError: A setting is wrong.
         MissingExtraError: What it needs is not installed.
     """
-    choice = registry.choose(Kind.EXTRACTOR, name, settings)
-    extractor: Extractor = registry.load_target(choice.spec)(**dict(choice.settings))
+    extractor: Extractor = _make(registry, Kind.EXTRACTOR, name, settings)
     return extractor
 
 
@@ -40,9 +39,13 @@ def make_transcriber(registry: Registry, name: str, settings: Mapping[str, Any])
         ConfigError: A setting is wrong.
         MissingExtraError: What it needs is not installed.
     """
-    choice = registry.choose(Kind.TRANSCRIBER, name, settings)
-    transcriber: Transcriber = registry.load_target(choice.spec)(**dict(choice.settings))
+    transcriber: Transcriber = _make(registry, Kind.TRANSCRIBER, name, settings)
     return transcriber
+
+
+def _make(registry: Registry, kind: Kind, name: str, settings: Mapping[str, Any]) -> Any:
+    choice = registry.choose(kind, name, settings)
+    return registry.load_target(choice.spec)(**dict(choice.settings))
 
 
 def licence_notices(registry: Registry, names: Iterable[str]) -> list[str]:

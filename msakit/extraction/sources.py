@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from msakit.core.errors import InputError
@@ -35,6 +36,21 @@ def find_clips(sources: Iterable[str], lines: Iterable[str] = ()) -> list[MediaC
         for clip in _clips_of(source, lines):
             clips.setdefault(clip.clip_id, clip)
     return list(clips.values())
+
+
+def with_texts(clips: Sequence[MediaClip], texts: Sequence[str]) -> list[MediaClip]:
+    """The clips with their texts: none given, one for all of them, or one for each.
+
+    Raises:
+        InputError: The number of texts is another one.
+    """
+    if not texts:
+        return list(clips)
+    if len(texts) not in (1, len(clips)):
+        hint = "Give the text once, or once for each file."
+        raise InputError(f"{len(texts)} texts for {len(clips)} files.", hint=hint)
+    spoken = [*texts] * len(clips) if len(texts) == 1 else texts
+    return [replace(clip, text=said) for clip, said in zip(clips, spoken, strict=True)]
 
 
 def _clips_of(source: str, lines: Iterable[str]) -> Iterator[MediaClip]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from msakit.core.atomic import write_atomically
+from msakit.core.atomic import write_text_atomically
 from msakit.core.errors import MissingExtraError
 from msakit.reports.figures import Figure
 from msakit.reports.mistakes import Mistake
@@ -72,7 +72,7 @@ def write_page(page: Page, output: Path) -> None:
     environment.filters["image"] = _image
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(page=page)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text_atomically(output, text)
 
 
 def _image(svg: str) -> str:

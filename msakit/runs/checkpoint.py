@@ -16,7 +16,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from msakit.core.atomic import sync, write_atomically, writing_errors
+from msakit.core.atomic import sync, write_atomically, write_text_atomically, writing_errors
 from msakit.core.errors import InputError, MsakitError
 from msakit.core.files import to_json
 
@@ -82,8 +82,7 @@ def commit(folder: Path, step: int, state: dict[str, Any] | None, best: Pipeline
     weights = read_commit(folder).weights if best is None else _save_weights(folder, step, best)
     state_file = "" if state is None else _save_state(folder, step, state)
     made = Commit(step, weights, state_file, _history_bytes(folder))
-    text = to_json(asdict(made)) + "\n"
-    write_atomically(folder / COMMIT_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text_atomically(folder / COMMIT_FILE, to_json(asdict(made)) + "\n")
     _remove_all_but(folder / WEIGHTS, made.weights)
     _remove_all_but(folder / STATES, made.state)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msakit.core.atomic import write_atomically
+from msakit.core.atomic import write_text_atomically
 from msakit.core.errors import InputError
 from msakit.core.files import dump_yaml, read_json, to_json
 from msakit.runs.adapter_file import feature_widths
@@ -63,7 +63,7 @@ class Run:
         if not run.pipeline_file.exists():
             _refuse_nesting(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(run.pipeline_file, lambda path: path.write_text(text, encoding="utf-8"))
+            write_text_atomically(run.pipeline_file, text)
         elif run.is_finished and not resume:
             hint = "Give another folder with --output, or evaluate it again with --resume."
             raise RunFinishedError(f"{folder} already holds a run.", hint=hint)
@@ -126,9 +126,8 @@ class Run:
 
     def write_json(self, name: str, content: dict[str, Any]) -> Path:
         """Write a JSON file into the run; undefined numbers (NaN) become null."""
-        text = to_json(content) + "\n"
         path = self.folder / name
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_text_atomically(path, to_json(content) + "\n")
         return path
 
     def read_json(self, name: str) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from msakit.evaluation.diagnosis import (
     subsets,
     summarise_weights,
 )
-from msakit.evaluation.evaluate import described_diagnostics, evaluate, score
+from msakit.evaluation.evaluate import described_diagnostics, score
 from msakit.metrics import headline_metrics
 from msakit.runs.record import Truncation
-from msakit.samples.order import BatchLimits
+from msakit.workflows.evaluate import evaluate_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,12 +84,6 @@ def chosen_rows(samples: Samples, split: str, limit: int | None) -> NDArray[np.i
     return rows[np.linspace(0, len(rows) - 1, limit).astype(np.int64)]
 
 
-def streams_of(trained: TrainedRun) -> tuple[str, ...]:
-    """What the pipeline reads: text, unless it is left out, and its modalities."""
-    text = ("text",) if trained.resolved.config.prompt.text else ()
-    return (*text, *trained.pipeline.adapter.modalities)
-
-
 def _dependency(
     trained: TrainedRun,
     samples: Samples,
@@ -97,19 +91,12 @@ def _dependency(
     on_batch: Callable[[int], None] | None,
 ) -> tuple[tuple[Dependency, ...], Predictions, Maps]:
     """Metrics with every choice of streams; predictions and maps of all of them together."""
-    config, dataset = trained.resolved.config, trained.resolved.dataset
-    streams, shown = streams_of(trained), headline_metrics(dataset.metrics)
+    dataset = trained.resolved.dataset
+    streams, shown = trained.streams, headline_metrics(dataset.metrics)
     found, complete = [], None
     for left_out in subsets(streams) or [()]:
-        result = evaluate(
-            trained.pipeline,
-            samples,
-            rows,
-            BatchLimits(config.training.evaluation_batch_size, config.training.max_batch_tokens),
-            generate=config.answers.decode == "generate",
-            ablations=[Ablation(name) for name in left_out],
-            on_batch=on_batch,
-        )
+        ablations = [Ablation(name) for name in left_out]
+        result = evaluate_rows(trained, samples, rows, ablations=ablations, on_batch=on_batch)
         complete = complete or result
         metrics = score(result[0], dataset)
         kept = tuple(name for name in streams if name not in left_out)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from msakit.core import processes
-from msakit.core.atomic import write_atomically
+from msakit.core.atomic import write_atomically, write_text_atomically
 from msakit.core.files import read_yaml
 from msakit.core.interfaces import DiagnosedFuser
 from msakit.evaluation.evaluate import described_diagnostics, evaluate, score
@@ -26,6 +26,8 @@ from msakit.samples.order import BatchLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from msakit.core.pipeline.pipeline import Pipeline
     from msakit.core.pipeline.resolution import ResolvedPipeline
@@ -137,18 +139,9 @@ def _evaluate_split(
 ) -> RunRecord:
     """Predict a split, write what was predicted, and say what it comes to."""
     resolved, pipeline = trained.resolved, trained.pipeline
-    training = resolved.config.training
     rows = samples.rows(split)
     started = time.perf_counter()
-    predictions, maps = evaluate(
-        pipeline,
-        samples,
-        rows,
-        BatchLimits(training.evaluation_batch_size, training.max_batch_tokens),
-        generate=resolved.config.answers.decode == "generate",
-        ablations=ablations,
-        on_batch=on_batch,
-    )
+    predictions, maps = evaluate_rows(trained, samples, rows, ablations=ablations, on_batch=on_batch)
     seconds = time.perf_counter() - started
     table = place.folder / f"predictions.{split}.csv"
     processes.on_main(lambda: _write(table, predictions, maps))
@@ -165,9 +158,30 @@ def _evaluate_split(
     )
 
 
+def evaluate_rows(
+    trained: TrainedRun,
+    samples: Samples,
+    rows: NDArray[np.int64],
+    *,
+    ablations: Sequence[Ablation] = (),
+    on_batch: Callable[[int], None] | None = None,
+) -> tuple[Predictions, Maps]:
+    """Predict rows with the decoding and the batch limits of a run's pipeline."""
+    config = trained.resolved.config
+    return evaluate(
+        trained.pipeline,
+        samples,
+        rows,
+        BatchLimits(config.training.evaluation_batch_size, config.training.max_batch_tokens),
+        generate=config.answers.decode == "generate",
+        ablations=ablations,
+        on_batch=on_batch,
+    )
+
+
 def _write(table: Path, predictions: Predictions, maps: Maps) -> None:
     table.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(table, lambda path: path.write_text(to_csv(predictions), encoding="utf-8", newline=""))
+    write_text_atomically(table, to_csv(predictions))
     if maps.arrays:
         large = table.with_name(table.name.replace("predictions.", "diagnostics.")).with_suffix(".npz")
         write_atomically(large, lambda path: write_maps(path, maps))

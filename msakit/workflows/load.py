@@ -38,6 +38,12 @@ class TrainedRun:
     resolved: ResolvedPipeline
     pipeline: Pipeline
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The inputs it reads: text, unless it is left out, and its modalities."""
+        text = ("text",) if self.resolved.config.prompt.text else ()
+        return (*text, *self.resolved.encoders)
+
 
 def load_run(folder: Path, registry: Registry, *, backbone: Backbone | None = None) -> TrainedRun:
     """Load a finished run with its best weights.

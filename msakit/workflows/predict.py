@@ -17,6 +17,7 @@ from msakit.evaluation.evaluate import tabulate
 from msakit.extraction.extract import extractor_choice
 from msakit.extraction.extractors import make_extractor
 from msakit.extraction.pool import extract_clips
+from msakit.extraction.sources import with_texts
 from msakit.extraction.transcription import transcribe_clip
 from msakit.samples.recipe import check_recipe
 from msakit.workflows.responses import Response, respond
@@ -201,8 +202,6 @@ def predict_media(
     registry: Registry,
     paths: Seq[Path],
     texts: Seq[str] = (),
-    *,
-    on_clip: Callable[[], object] = lambda: None,
 ) -> list[Answer]:
     """Answer for media files, or for texts alone where there is no file.
 
@@ -211,7 +210,6 @@ def predict_media(
         registry: Where its extractors are looked up.
         paths: Media files; may be empty.
         texts: What is said: once for all files, once for each, or the samples themselves without files.
-        on_clip: Called after each file.
 
     Raises:
         InputError: There is nothing to answer, or the number of texts does not match.
@@ -220,26 +218,16 @@ def predict_media(
     if not paths and not texts:
         raise InputError("There is nothing to predict.", hint="Give media files, or a text.")
     if not paths:
-        return [a for text in texts for a in predict_batch(trained, text_batch(text, trained.run.widths()))]
-    if len(texts) not in (0, 1, len(paths)):
-        raise InputError(
-            f"{len(texts)} texts for {len(paths)} files.", hint="Give the text once, or once for each file."
-        )
-    spoken = list(texts) * len(paths) if len(texts) == 1 else list(texts) or [""] * len(paths)
+        widths = trained.run.widths()
+        return [answer for text in texts for answer in _table(trained, text_batch(text, widths)).rows()]
     reader = MediaReader(trained, registry)
-    answers = []
-    for path, said in zip(paths, spoken, strict=True):
-        reading = reader.read([MediaClip(path, str(path), said)])
+    answers: list[Answer] = []
+    for clip in with_texts([MediaClip(path, str(path)) for path in paths], texts):
+        reading = reader.read([clip])
         if reading.batch is None:
             raise MediaError(next(iter(reading.errors.values())))
-        answers += predict_batch(trained, reading.batch)
-        on_clip()
+        answers += _table(trained, reading.batch).rows()
     return answers
-
-
-def predict_batch(trained: TrainedRun, batch: Batch) -> list[Answer]:
-    """Answer for every sample of a batch, decoding as the run's pipeline says."""
-    return list(_table(trained, batch).rows())
 
 
 def _table(trained: TrainedRun, batch: Batch) -> Predictions:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from msakit.evaluation.ablation import Ablation
-from msakit.evaluation.evaluate import evaluate, score
+from msakit.evaluation.evaluate import score
 from msakit.metrics import validation_metric
-from msakit.samples.order import BatchLimits
+from msakit.workflows.evaluate import evaluate_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,11 +51,9 @@ class Robustness:
     curves: tuple[Curve, ...]
 
 
-def streams_of(trained: TrainedRun) -> list[str]:
+def losses_of(trained: TrainedRun) -> list[str]:
     """What can go missing: each stream the run reads, then all of them at once."""
-    text = ["text"] if trained.resolved.config.prompt.text else []
-    streams = [*text, *trained.resolved.encoders]
-    return [*streams, ALL] if len(streams) > 1 else streams
+    return [*trained.streams, ALL] if len(trained.streams) > 1 else list(trained.streams)
 
 
 def measure_robustness(
@@ -79,29 +77,17 @@ def measure_robustness(
         seeds: Of which samples these are; curves are means over them.
         on_batch: Called with the number of samples done after each batch of each evaluation.
     """
-    training = trained.resolved.config.training
     metric = validation_metric(trained.resolved.dataset.metrics).name
 
     def measure(streams: Sequence[str], rate: float, seed: int) -> float:
-        predictions, _ = evaluate(
-            trained.pipeline,
-            samples,
-            rows,
-            BatchLimits(training.evaluation_batch_size, training.max_batch_tokens),
-            generate=trained.resolved.config.answers.decode == "generate",
-            ablations=[Ablation(stream, rate=rate, seed=seed) for stream in streams],
-            on_batch=on_batch,
-        )
+        ablations = [Ablation(stream, rate=rate, seed=seed) for stream in streams]
+        predictions, _ = evaluate_rows(trained, samples, rows, ablations=ablations, on_batch=on_batch)
         return score(predictions, trained.resolved.dataset)[metric]
 
-    every = streams_of(trained)
     curves = []
-    for stream in every:
-        members = [name for name in every if name != ALL] if stream == ALL else [stream]
+    for stream in losses_of(trained):
+        members = trained.streams if stream == ALL else (stream,)
         values = np.array([[measure(members, rate, seed) for seed in seeds] for rate in rates])
-        mean, deviation = (
-            values.mean(axis=1).tolist(),
-            values.std(axis=1, ddof=min(1, len(seeds) - 1)).tolist(),
-        )
-        curves.append(Curve(stream, tuple(mean), tuple(deviation)))
+        deviation = values.std(axis=1, ddof=min(1, len(seeds) - 1))
+        curves.append(Curve(stream, tuple(values.mean(axis=1).tolist()), tuple(deviation.tolist())))
     return Robustness(split, len(rows), metric, tuple(rates), tuple(seeds), tuple(curves))

@@ -89,7 +89,8 @@ def train_run(
         samples.scan(split)
     with ExitStack() as held:
         processes.on_main(lambda: held.enter_context(locked(plan.folder)))
-        run = processes.on_main(lambda: _open_run(plan, samples))
+        data = identify(plan.store, samples)
+        run = processes.on_main(lambda: _open_run(plan, samples, data))
         set_seed(resolved.config.training.seed)
         pipeline = build_pipeline(resolved, registry, widths=samples.widths, backbone=backbone)
         _fit_scalers(pipeline, samples, resolved)
@@ -98,7 +99,7 @@ def train_run(
         pipeline.fit_text_scaling(map(samples.words, in_parts(samples.rows("train"))))
         _fit_head(pipeline, samples)
         processes.on_main(
-            lambda: run.write_json("provenance.json", _provenance(plan, samples, pipeline, registry))
+            lambda: run.write_json("provenance.json", _provenance(resolved, data, pipeline, registry))
         )
         progress = _train(plan, pipeline, samples, run, observers)
         run.load_adapter(pipeline)
@@ -114,10 +115,9 @@ def _runs_on_cpu(resolved: ResolvedPipeline) -> bool:
     return chosen == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
-def _open_run(plan: TrainingPlan, samples: Samples) -> Run:
+def _open_run(plan: TrainingPlan, samples: Samples, data: dict[str, Any]) -> Run:
     """The run directory, with what identifies the run written into it."""
     run = Run.create(plan.folder, plan.resolved.as_yaml(), resume=plan.resume)
-    data = identify(plan.store, samples)
     before = run.read_json("provenance.json").get("data", data)
     if changed := sorted(
         key for key in data.keys() - {"store", "table_version"} if before.get(key) != data[key]
@@ -204,12 +204,12 @@ def _count(pipeline: Pipeline, resolved: ResolvedPipeline, registry: Registry) -
 
 
 def _provenance(
-    plan: TrainingPlan, samples: Samples, pipeline: Pipeline, registry: Registry
+    resolved: ResolvedPipeline, data: dict[str, Any], pipeline: Pipeline, registry: Registry
 ) -> dict[str, Any]:
     taken = {"device": str(pipeline.device), "dtype": str(pipeline.backbone.dtype).removeprefix("torch.")}
-    seed = plan.resolved.config.training.seed
-    brought = _plugins(plan.resolved, registry)
-    return provenance.collect(seed=seed, data=identify(plan.store, samples), plugins=brought, backbone=taken)
+    seed = resolved.config.training.seed
+    brought = _plugins(resolved, registry)
+    return provenance.collect(seed=seed, data=data, plugins=brought, backbone=taken)
 
 
 def _plugins(resolved: ResolvedPipeline, registry: Registry) -> dict[str, str]:

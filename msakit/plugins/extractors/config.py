@@ -38,8 +38,8 @@ class BlendshapesConfig(Settings):
     )
 
 
-class WhisperConfig(Settings):
-    """Settings of the extractor `whisper`."""
+class _WhisperModel(Settings):
+    """The model that the extractor and the transcriber `whisper` listen with."""
 
     model: str = Field(
         default="tiny.en",
@@ -49,6 +49,11 @@ class WhisperConfig(Settings):
     revision: str | None = Field(
         default=None, description="Commit of a hub model; by default the newest, which is then recorded."
     )
+
+
+class WhisperConfig(_WhisperModel):
+    """Settings of the extractor `whisper`."""
+
     layer: int | Literal["mean"] = Field(
         default=-1, description="0 is the embeddings, -1 the last layer; `mean` averages all."
     )
@@ -62,17 +67,9 @@ class WhisperConfig(Settings):
         return self
 
 
-class WhisperTranscriberConfig(Settings):
+class WhisperTranscriberConfig(_WhisperModel):
     """Settings of the transcriber `whisper`."""
 
-    model: str = Field(
-        default="tiny.en",
-        description="tiny.en (English) or base, which packages carry; a model of the hub "
-        "(openai/whisper-small); or a folder.",
-    )
-    revision: str | None = Field(
-        default=None, description="Commit of a hub model; by default the newest, which is then recorded."
-    )
     language: str | None = Field(
         default=None, description="Spoken language (zh); by default each window's is recognised."
     )

@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from msakit.core.errors import InputError
 from msakit.core.interfaces import FeatureArray
-from msakit.extraction.media import decode_audio
 
+from .audio_states import AudioStates
 from .pretrained import (
     MASKING,
     batch_size_on,
@@ -20,7 +20,6 @@ from .pretrained import (
     check_layer,
     choose_layer,
     find_checkpoint,
-    library_versions,
     load_whole,
     mean_rows,
 )
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from msakit.core.interfaces import MediaClip
-
     from .pretrained import Layer
 
     Samples = NDArray[np.float32]
@@ -41,7 +38,7 @@ _WINDOW_S = 30  # attention grows with the square of what is heard at once
 _OWN_EXTRACTOR = {"whisper": "whisper"}
 
 
-class HfAudioExtractor:
+class HfAudioExtractor(AudioStates):
     """Hidden states of an encoder that convolves samples to steps (20 ms in wav2vec 2.0 and its kin).
 
     Sound is heard in windows of 30 s at the model's sampling rate. A window brings along the samples that
@@ -51,57 +48,22 @@ class HfAudioExtractor:
 
     name = "hf-audio"
     version = 1
-    modality = "audio"
-    deterministic = True
-    start_s = 0.0
 
     def __init__(
         self, *, model: str, revision: str | None, layer: Layer, frame_shift_s: float | None
     ) -> None:
-        self._model_name, self._layer, self._shift_s = model, layer, frame_shift_s
         checkpoint = find_checkpoint(model, revision)
-        self._revision, self._weights = checkpoint.revision, list(checkpoint.weights)
         config = AutoConfig.from_pretrained(checkpoint.folder)
         self._step, self._field = _steps_of(config, model)
         check_layer(layer, config.num_hidden_layers)
         self._processor = AutoFeatureExtractor.from_pretrained(checkpoint.folder)
-        self._rate_hz = int(self._processor.sampling_rate)
+        super().__init__(model, checkpoint, layer, frame_shift_s, int(self._processor.sampling_rate))
         self._per_row = _rows_of(frame_shift_s, self._step / self._rate_hz)
         self.frame_shift_s = self._per_row * self._step / self._rate_hz
         self._device = best_device()
         self.batch_size = batch_size_on(self._device)
         self._model = load_whole(AutoModel, checkpoint.folder, MASKING).to(self._device)
         self.width = int(config.hidden_size)
-
-    def parameters(self) -> dict[str, object]:
-        """The configuration with the revision that was loaded, and the libraries whose numbers these are."""
-        return {
-            "model": self._model_name,
-            "revision": self._revision,
-            "layer": self._layer,
-            "frame_shift_s": self._shift_s,
-            "libraries": library_versions(),
-        }
-
-    def weights(self) -> list[str]:
-        """SHA-256 of the model's weight files."""
-        return self._weights
-
-    def extract(self, clip: MediaClip) -> FeatureArray:
-        """Hidden states of a clip, float32 [T, D] with T = duration / frame_shift_s, 1 at least.
-
-        Raises:
-            MediaError: The clip cannot be decoded or has no audio.
-        """
-        return self.encode([self.read(clip)])[0]
-
-    def read(self, clip: MediaClip) -> Samples:
-        """The samples of a clip, as `encode` takes them.
-
-        Raises:
-            MediaError: The clip cannot be decoded or has no audio.
-        """
-        return decode_audio(clip, self._rate_hz)
 
     def encode(self, inputs: Sequence[Samples]) -> list[FeatureArray]:
         """The hidden states of several clips' samples, up to `batch_size` windows at a time."""

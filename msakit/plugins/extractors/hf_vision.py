@@ -54,7 +54,7 @@ class HfVisionExtractor:
         self, *, model: str, revision: str | None, fps: float, region: str, pooling: str, face_margin: float
     ) -> None:
         self._settings = {"fps": fps, "region": region, "pooling": pooling, "face_margin": face_margin}
-        self._fps, self._region, self._pooling, self._margin = fps, region, pooling, face_margin
+        self._fps, self._pooling, self._margin = fps, pooling, face_margin
         self._model_name = model
         self.frame_shift_s = 1 / fps
         checkpoint = find_checkpoint(model, revision)

@@ -28,7 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def parse_overrides(assignments: Iterable[str] | None) -> list[tuple[str, Any]]:
-    """What `--set` gives, as pairs; values are read as YAML.
+    """The values of `--set` as pairs, read as YAML.
 
     Raises:
         InputError: One is not of the form KEY=VALUE.

@@ -58,7 +58,7 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found.
+    """The findings on one split.
 
     Attributes:
         split: Whose samples.

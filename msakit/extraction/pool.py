@@ -129,7 +129,7 @@ def _work(modality: str, clips: list[MediaClip]) -> list[Computed]:
 
 
 def extract_clips(extractor: Extractor, clips: Sequence[MediaClip]) -> list[Computed]:
-    """What an extractor makes of each clip, several at once where it can; a bad clip spoils no other."""
+    """The features of each clip, several at once where the extractor can; a bad clip spoils no other."""
     if not isinstance(extractor, BatchExtractor):
         return [_attempt(lambda clip: _checked(extractor, extractor.extract(clip)), clip) for clip in clips]
     read = [_attempt(extractor.read, clip) for clip in clips]

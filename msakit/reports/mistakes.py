@@ -112,7 +112,7 @@ def seen_and_heard(sample: str, media: Path | None) -> dict[str, str]:
 
 
 def _try(make: Callable[[MediaClip], str], clip: MediaClip) -> str:
-    """What is made of a clip; nothing where it has no such stream or cannot be decoded."""
+    """A rendering of a clip; "" if it has no such stream or cannot be decoded."""
     try:
         return make(clip)
     except (MediaError, MissingExtraError):

@@ -1,4 +1,4 @@
-"""What a page of a report is made of, and how it becomes one HTML file."""
+"""The parts of a report page, and how they become one HTML file."""
 
 from __future__ import annotations
 

@@ -68,12 +68,12 @@ def default_split(run: RunResult) -> str:
 
 
 def prediction_figures(run: RunResult, found: Predictions) -> list[Figure]:
-    """What a split's predictions look like beside its labels."""
+    """A split's predictions beside its labels."""
     return [*_class_figures(run, found), *_score_figures(run, found)]
 
 
 def mistakes_title(found: Predictions) -> str:
-    """What the samples to look at first have in common."""
+    """The title over the samples to look at first."""
     if not found.label_names:
         return "Largest errors"
     return "Wrong answers" if found.probabilities is None else "Wrong and sure of it"

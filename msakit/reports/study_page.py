@@ -98,7 +98,7 @@ def _tables(found: Comparison) -> list[Table]:
 
 
 def _warnings(groups: Sequence[RunGroup], found: Comparison) -> list[str]:
-    """What the runs warned of, once for each system."""
+    """Warnings of the runs, once for each system."""
     return [
         f"{row.name}: {warning}"
         for group, row in zip(groups, found.rows, strict=False)

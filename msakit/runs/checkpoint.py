@@ -1,4 +1,4 @@
-"""What a training saves, all of it put in force by replacing one small file.
+"""Checkpoints: everything a training saves takes effect by replacing one small file.
 
 checkpoint.json                    names the files that belong together
 checkpoint/step-000120.pt          where the training stands
@@ -33,7 +33,7 @@ ADAPTER_METADATA = {"format": "msakit.adapter", "version": "1"}
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What belongs together; paths are relative to the run directory.
+    """The files that belong together; paths are relative to the run directory.
 
     Attributes:
         step: Optimiser steps that were made.

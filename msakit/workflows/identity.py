@@ -1,4 +1,4 @@
-"""What identifies the data of a run: recorded when it is trained, compared when it is verified."""
+"""The identity of a run's data: recorded when it is trained, compared when it is verified."""
 
 from __future__ import annotations
 

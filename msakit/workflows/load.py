@@ -68,7 +68,7 @@ def load_run(folder: Path, registry: Registry, *, backbone: Backbone | None = No
 
 
 def _missing_packages(run: Run, registry: Registry) -> list[str]:
-    """What to install, for each plugin package the run was trained with and that is not here."""
+    """The command that installs each plugin package the run was trained with and that is missing here."""
     here = {report.distribution.partition(" ")[0] for report in registry.manager.reports}
     recorded = run.read_json("provenance.json").get("plugins", {})
     packages = sorted({str(package) for package in recorded.values()} if isinstance(recorded, dict) else ())

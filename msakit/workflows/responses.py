@@ -1,4 +1,4 @@
-"""What `predict` says of a sample, and the files it writes that to."""
+"""The answers of `predict`, and the files it writes them to."""
 
 from __future__ import annotations
 

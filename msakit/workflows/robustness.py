@@ -52,7 +52,7 @@ class Robustness:
 
 
 def losses_of(trained: TrainedRun) -> list[str]:
-    """What can go missing: each stream the run reads, then all of them at once."""
+    """The inputs that can go missing: each stream the run reads, then all of them at once."""
     return [*trained.streams, ALL] if len(trained.streams) > 1 else list(trained.streams)
 
 

@@ -44,7 +44,7 @@ HEAD_SAMPLES = 128
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What to train, on what, and where to put it.
+    """A pipeline to train, the store to train it on, and the run directory.
 
     Attributes:
         resolved: The pipeline.

@@ -54,12 +54,12 @@ class Verification:
 
     @property
     def differences(self) -> list[Check]:
-        """What differs."""
+        """The checks that differ."""
         return [check for check in self.checks if check.holds is False]
 
     @property
     def unchecked(self) -> list[Check]:
-        """What could not be compared, the reason in `found`."""
+        """The checks that could not be made, the reason in `found`."""
         return [check for check in self.checks if check.holds is None]
 
 

@@ -20,7 +20,7 @@ SURE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class AnswerLosses:
-    """What a batch's answers cost, in parts.
+    """The loss of a batch's answers, in parts.
 
     Attributes:
         values: [N] losses; where an answer has several tokens, those of one sample stand together.
@@ -63,7 +63,7 @@ class LossWeighting:
         return weighted.sum() / weights.sum()
 
     def divisor(self, counts: Sequence[int], labels: Sequence[float]) -> float:
-        """What a batch's sum of losses is divided by: how much its loss weighs beside other batches'."""
+        """The divisor of a batch's summed losses, which is its weight beside other batches."""
         if self.class_weights is None:
             return float(sum(counts))
         weights = [self.class_weights[int(label)] for label in labels]

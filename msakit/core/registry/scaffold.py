@@ -66,7 +66,7 @@ def write_plugin(name: str, folder: Path, kind: Kind = Kind.FUSER) -> list[Path]
 
 
 def _words(name: str, kind: Kind) -> dict[str, str]:
-    """What the templates leave open."""
+    """The values for the templates' placeholders."""
     chosen = {
         Kind.ENCODER: {"encoders": f"{{audio: {name}, vision: {name}}}"},
         Kind.INJECTOR: {"injector": f"{name}4"},

@@ -144,6 +144,6 @@ def square_crop(image: NDArray[np.uint8], found: Any, margin: float) -> NDArray[
 
 
 def face_notes(seen: Sequence[bool] | NDArray[np.float32]) -> tuple[str, ...]:
-    """What to say of a clip in most of whose frames no face was found."""
+    """A note on a clip with too few faces in its frames; else none."""
     share = float(np.mean(seen))
     return (f"face in {share:.0%} of frames",) if share < _MOST else ()

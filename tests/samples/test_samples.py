@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from msakit.core.registry.specs import DatasetSpec
 from msakit.feature_store import FeatureSet, FeatureStore, Sample, SampleTable, digest_bytes, sample_key
 from msakit.feature_store.dtypes import encode
 from msakit.samples.samples import Samples
+from msakit.workflows.train import TrainingPlan, train_run
 from tests.conftest import tiny_pipeline
 
 LENGTHS = (3, 1, 0, 4, 2, 5)
@@ -83,6 +86,27 @@ def test_statistics_are_of_the_training_frames(tmp_path):
     frames = np.concatenate(values[:-1]).astype(np.float64)
     assert np.allclose(statistics.mean, frames.mean(axis=0), atol=1e-6)
     assert np.allclose(statistics.deviation, frames.std(axis=0), atol=1e-6)
+
+
+def test_features_are_read_once_before_the_first_step(registry, store, tmp_path, monkeypatch):
+    """The checks and the statistics share one pass; then each training batch is read as it comes."""
+    resolved = resolve(parse_pipeline(tiny_pipeline(), "test"), registry)
+    read: list[int] = []
+    original = Samples._features_of
+    monkeypatch.setattr(
+        Samples, "_features_of", lambda self, name, rows: read.extend(rows) or original(self, name, rows)
+    )
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("msakit.training.trainer.Trainer.train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(TrainingPlan(resolved, store, tmp_path / "run"), registry)
+    counts = Counter(read)
+    samples = Samples.open(store, resolved)
+    expected = [row for split in ("train", "valid", "test") for row in samples.rows(split).tolist()]
+    assert counts == dict.fromkeys(expected, 2)  # once for each of the two modalities
 
 
 def test_batches_are_asked_for_ahead_and_come_unchanged(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ Legend: B batch, L text tokens, H backbone width.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 TextStateKind = Literal["embeddings", "contextual", "answer"]
 PREPARED_BATCH = 16
 Row = tuple[tuple[int, ...], tuple[int, ...]]
+# What a backbone makes of prompts without pseudo tokens stays the same while it lives, whatever is trained
+# around it: the systems of a study share it.
+_answer_states: WeakKeyDictionary[Backbone, dict[Row, Tensor]] = WeakKeyDictionary()
 
 
 class TextStates:
@@ -29,7 +33,7 @@ class TextStates:
     backbone's last hidden states of the utterance [B, L, H]. answer: one vector [B, 1, H], the plain
     backbone's state where it has read utterance and task prompt and is about to answer; what it makes of
     the text for this very task. Ours, not the papers': a fuser that multiplies text with voice and face
-    needs far fewer samples to learn from it. Computed once for each distinct utterance.
+    needs far fewer samples to learn from it. Computed once for each distinct utterance and backbone.
 
     Args:
         backbone: The language model.
@@ -39,7 +43,7 @@ class TextStates:
     def __init__(self, backbone: Backbone, kind: TextStateKind) -> None:
         self._backbone = backbone
         self._kind = kind
-        self._answers: dict[tuple[tuple[int, ...], tuple[int, ...]], Tensor] = {}
+        self._answers = _answer_states.setdefault(backbone, {})
 
     def __call__(self, ids: PromptIds) -> Sequence:
         """States of a batch; a sample without text has length 0."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -25,9 +27,9 @@ def build(registry, **prompt):
 
 def training_states(pipeline, samples, kind):
     """Every state of every training sample, one row each, float64; computed sample by sample."""
-    rows = []
+    rows, backbone = [], deepcopy(pipeline.backbone)  # a copy has no states yet
     for row in samples.rows("train"):
-        states = TextStates(pipeline.backbone, kind)(pipeline.prompts.build([samples.table.text[row]]))
+        states = TextStates(backbone, kind)(pipeline.prompts.build([samples.table.text[row]]))
         rows.append(states.values[0, : int(states.lengths[0])].double().numpy())
     return np.concatenate(rows)
 
@@ -80,3 +82,15 @@ def test_an_answer_state_is_where_the_backbone_is_about_to_answer(registry):
         with torch.no_grad():
             expected = model(row, output_hidden_states=True).hidden_states[-1][0, -1]
         torch.testing.assert_close(states.values[index, 0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_pipelines_of_one_backbone_compute_answer_states_once(registry, store, monkeypatch):
+    samples = Samples.open(store, resolve(parse_pipeline(tiny_pipeline(), "test"), registry))
+    first, second = (build(registry, text_states="answer") for _ in range(2))
+    read = []
+    original = type(first.backbone).read
+    monkeypatch.setattr(type(first.backbone), "read", lambda *rows: read.append(rows[0]) or original(*rows))
+    everything = samples.words()
+    for backbone in (first.backbone, first.backbone, second.backbone):
+        TextStates(backbone, "answer").prepare(first._prompt_ids(everything))
+    assert [backbone is first.backbone for backbone in read] == [True, False]

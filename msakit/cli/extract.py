@@ -25,7 +25,7 @@ from msakit.core.shards import Shard
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from msakit.extraction.extract import Extraction, ExtractionReport
+    from msakit.extraction.extract import Engine, Extraction, ExtractionReport
     from msakit.extraction.extractors import ExtractorFactory
     from msakit.extraction.manifest import ManifestRow
     from msakit.feature_store.writer import NanPolicy
@@ -34,6 +34,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _EXAMPLE = "Example: msakit extract examples/clips/manifest.csv --audio prosody --store features"
 _POLICIES = ("error", "keep", "zero")
+_ENGINES = ("processes", "ray")
 _SHOWN = 20
 
 
@@ -52,6 +53,9 @@ def extract(
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
     workers: Annotated[int, typer.Option(min=1, help="Number of extraction processes.")] = 1,
+    engine: Annotated[
+        str, typer.Option(help="processes of this machine, or ray: of the cluster at RAY_ADDRESS.")
+    ] = "processes",
     shard: ShardOption = "1/1",
     wal_dir: WalDir = None,
     no_locks: NoLocks = False,
@@ -70,6 +74,8 @@ def extract(
     factories = _factories({"audio": audio, "vision": vision, **others}, settings)
     if nonfinite not in _POLICIES:
         raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
+    if engine not in _ENGINES:
+        raise InputError(f"--engine {engine} is none of {', '.join(_ENGINES)}.")
 
     from msakit.extraction.extract import Extraction
     from msakit.extraction.manifest import read_manifest
@@ -78,7 +84,12 @@ def extract(
     rows = share.take(read_manifest(manifest))
     writing = writer_options(wal_dir, no_locks)
     extraction = Extraction(
-        factories, dtype=dtype, nonfinite=cast("NanPolicy", nonfinite), writing=writing, workers=workers
+        factories,
+        dtype=dtype,
+        nonfinite=cast("NanPolicy", nonfinite),
+        writing=writing,
+        workers=workers,
+        engine=cast("Engine", engine),
     )
     name = dataset or manifest.resolve().parent.name
     if writes and not dry_run:

@@ -1,32 +1,30 @@
 """From a manifest of clips to features in a store: resumable, in one process or several.
 
 Features are stored under content addresses, so what is stored already is never computed again, whoever
-computed it and however the last run ended. Workers compute; the calling process alone writes.
+computed it and however the last run ended. Worker processes compute and the calling process writes; workers
+of a Ray cluster write as well, each to journals of its own.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from msakit.core.errors import InputError
 from msakit.extraction.contents import clip_key, remembered_digests
-from msakit.extraction.pool import Computed, Factory, Task, compute
+from msakit.extraction.pool import Factory, Task, compute, jobs_of
+from msakit.extraction.ray_engine import extract_on_cluster
+from msakit.extraction.storing import Destination, Outcome, Storing
 from msakit.feature_store import FeatureSet, FeatureStore, Sample, SampleTable, StoreError
 from msakit.feature_store.writer import WriterOptions
 
 if TYPE_CHECKING:
     from msakit.core.interfaces import Extractor
     from msakit.extraction.manifest import ManifestRow
-    from msakit.feature_store import FeatureWriter
     from msakit.feature_store.writer import NanPolicy
 
-_REUSED = Computed()
+Engine = Literal["processes", "ray"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,8 @@ class Extraction:
         dtype: Storage type of the features.
         nonfinite: What NaN and infinities get: "error" fails the clip.
         writing: Where journals go and how they are locked; the rest of it is set here.
-        workers: Processes that compute; 1 computes in this one.
+        workers: Processes that compute; 1 computes in this one, unless the engine is Ray.
+        engine: "processes" of this machine, or "ray": the workers of a cluster.
 
     Raises:
         InputError: An extractor stands under a modality that is not its own.
@@ -114,6 +113,7 @@ class Extraction:
         nonfinite: NanPolicy = "error",
         writing: WriterOptions | None = None,
         workers: int = 1,
+        engine: Engine = "processes",
     ) -> None:
         self._factories = dict(factories)
         self._extractors = {modality: make() for modality, make in self._factories.items()}
@@ -122,9 +122,9 @@ class Extraction:
                 msg = f"The extractor '{extractor.name}' is for {extractor.modality}, not for {modality}."
                 raise InputError(msg, hint="List extractors with: msakit components list extractor")
         self.feature_sets = {m: feature_set_of(e, dtype) for m, e in self._extractors.items()}
-        self._nonfinite = nonfinite
-        self._writing = writing or WriterOptions()
+        self._writing = replace(writing or WriterOptions(), nan_policy=nonfinite)
         self._workers = workers
+        self._engine = engine
 
     def count_stored(self, rows: Sequence[ManifestRow], store: FeatureStore | None) -> ExtractionReport:
         """Report what `run` would do, without computing or writing anything."""
@@ -174,9 +174,7 @@ class Extraction:
             for modality in self.feature_sets
             if row.id in digests
         ]
-        with ExitStack() as stack:
-            writers = {m: stack.enter_context(self._writer(store, f)) for m, f in self.feature_sets.items()}
-            outcomes = self._fill(tasks, writers, report, notify)
+        outcomes = self._fill(tasks, store, report, notify)
         features: dict[str, dict[str, bytes]] = {row.id: {} for row in rows}
         for task in tasks:
             outcome = outcomes[task.modality, task.key]
@@ -189,54 +187,45 @@ class Extraction:
             self._write_table(rows, store, dataset, features, report, digests)
         return report
 
-    def _writer(self, store: FeatureStore, feature_set: FeatureSet) -> FeatureWriter:
-        provenance = {"python": platform.python_version(), "machine": platform.machine()}
-        options = replace(self._writing, nan_policy=self._nonfinite, provenance=provenance)
-        return store.writer(feature_set, options)
-
     def _fill(
         self,
         tasks: Sequence[Task],
-        writers: Mapping[str, FeatureWriter],
+        store: FeatureStore,
         report: ExtractionReport,
         notify: Callable[[str], None],
-    ) -> dict[tuple[str, bytes], Computed]:
-        """Store what is missing; the outcome of every (modality, key), without its values."""
-        outcomes: dict[tuple[str, bytes], Computed] = {}
+    ) -> dict[tuple[str, bytes], Outcome]:
+        """Store what is missing; the outcome of every (modality, key)."""
+        outcomes: dict[tuple[str, bytes], Outcome] = {}
         missing: list[Task] = []
-        report.extracted = dict.fromkeys(writers, 0)
-        for task in tasks:
-            address = (task.modality, task.key)
-            if address in outcomes or task.key in writers[task.modality]:
+        destination = Destination(store.path, self.feature_sets, self._writing)
+        with destination.open() as storing:
+            for task in tasks:
+                if (task.modality, task.key) in outcomes or task in storing:
+                    notify(task.clip.clip_id)
+                else:
+                    missing.append(task)
+                outcomes[task.modality, task.key] = Outcome()
+            for task, outcome in self._extract(missing, destination, storing):
+                outcomes[task.modality, task.key] = outcome
+                _count(task, outcome, report)
                 notify(task.clip.clip_id)
-            else:
-                missing.append(task)
-            outcomes[address] = _REUSED
-        for task, computed in compute(missing, self._extractors, self._factories, self._workers):
-            outcomes[task.modality, task.key] = self._store(task, computed, writers[task.modality], report)
-            notify(task.clip.clip_id)
-        asked = {modality: sum(task.modality == modality for task in tasks) for modality in writers}
-        missed = {modality: sum(task.modality == modality for task in missing) for modality in writers}
-        report.reused = {modality: asked[modality] - missed[modality] for modality in writers}
+        store.refresh()
+        for modality in self.feature_sets:
+            report.extracted.setdefault(modality, 0)
+            asked, missed = (sum(task.modality == modality for task in each) for each in (tasks, missing))
+            report.reused[modality] = asked - missed
         return outcomes
 
-    def _store(
-        self, task: Task, computed: Computed, writer: FeatureWriter, report: ExtractionReport
-    ) -> Computed:
-        """Put computed values; what remains is whether and why there are none."""
-        values = computed.values
-        if values is None:
-            return computed
-        num_bad = int(np.size(values) - np.isfinite(values).sum())
-        if num_bad and self._nonfinite == "error":
-            return Computed(reason=f"{num_bad} NaN or infinite values")
-        writer.put(task.key, values)
-        report.extracted[task.modality] += 1
-        if num_bad:
-            done = "kept" if self._nonfinite == "keep" else "set to zero"
-            reason = f"{num_bad} NaN or infinite values, {done}"
-            report.nonfinite.append(ClipProblem(task.clip.clip_id, task.modality, reason))
-        return _REUSED
+    def _extract(
+        self, tasks: Sequence[Task], destination: Destination, storing: Storing
+    ) -> Iterator[tuple[Task, Outcome]]:
+        """Extract and store, wherever the engine does either."""
+        if self._engine == "ray":
+            jobs = list(jobs_of(tasks, self._extractors))
+            yield from extract_on_cluster(jobs, destination, self._factories, self._workers)
+            return
+        for task, computed in compute(tasks, self._extractors, self._factories, self._workers):
+            yield task, storing.put(task, computed)
 
     def _write_table(
         self,
@@ -257,6 +246,13 @@ class Extraction:
             fingerprints = {m: f.fingerprint for m, f in self.feature_sets.items()}
             table = SampleTable.from_samples(samples, fingerprints, {"made by": "msakit extract"})
             report.version = store.write_table(dataset, table).version
+
+
+def _count(task: Task, outcome: Outcome, report: ExtractionReport) -> None:
+    if not outcome.reason:
+        report.extracted[task.modality] = report.extracted.get(task.modality, 0) + 1
+    if outcome.nonfinite:
+        report.nonfinite.append(ClipProblem(task.clip.clip_id, task.modality, outcome.nonfinite))
 
 
 def _digests(rows: Iterable[ManifestRow], report: ExtractionReport) -> dict[str, bytes]:

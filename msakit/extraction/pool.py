@@ -67,7 +67,7 @@ def compute(
     Raises:
         MsakitError: A worker process died.
     """
-    jobs = list(_jobs(tasks, extractors))
+    jobs = list(jobs_of(tasks, extractors))
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
             yield from zip(job, extract_clips(extractors[job[0].modality], _clips(job)), strict=True)
@@ -86,7 +86,7 @@ def compute(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _jobs(tasks: Sequence[Task], extractors: Mapping[str, Extractor]) -> Iterator[list[Task]]:
+def jobs_of(tasks: Sequence[Task], extractors: Mapping[str, Extractor]) -> Iterator[list[Task]]:
     """Tasks that one call computes: one, or as many as the extractor takes at once."""
     waiting: dict[str, list[Task]] = {}
     for task in tasks:

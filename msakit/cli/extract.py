@@ -36,6 +36,9 @@ _EXAMPLE = "Example: msakit extract examples/clips/manifest.csv --audio prosody 
 _POLICIES = ("error", "keep", "zero")
 _ENGINES = ("processes", "ray")
 _SHOWN = 20
+EngineName = Annotated[
+    str, typer.Option(help="processes of this machine, or ray: of the cluster at RAY_ADDRESS.")
+]
 
 
 @app.command(epilog=_EXAMPLE)
@@ -53,9 +56,7 @@ def extract(
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
     workers: Annotated[int, typer.Option(min=1, help="Number of extraction processes.")] = 1,
-    engine: Annotated[
-        str, typer.Option(help="processes of this machine, or ray: of the cluster at RAY_ADDRESS.")
-    ] = "processes",
+    engine: EngineName = "processes",
     shard: ShardOption = "1/1",
     wal_dir: WalDir = None,
     no_locks: NoLocks = False,
@@ -72,39 +73,38 @@ def extract(
     writes = (transcriber, settings.pop("text", {})) if transcribe else None
     others = dict(parse_pairs("--modality", modality, example="face=blendshapes"))
     factories = _factories({"audio": audio, "vision": vision, **others}, settings)
-    if nonfinite not in _POLICIES:
-        raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
-    if engine not in _ENGINES:
-        raise InputError(f"--engine {engine} is none of {', '.join(_ENGINES)}.")
+    _check_choices({"--nonfinite": (nonfinite, _POLICIES), "--engine": (engine, _ENGINES)})
 
     from msakit.extraction.extract import Extraction
     from msakit.extraction.manifest import read_manifest
 
-    _show_licences(factories)
     rows = share.take(read_manifest(manifest))
-    writing = writer_options(wal_dir, no_locks)
     extraction = Extraction(
         factories,
         dtype=dtype,
         nonfinite=cast("NanPolicy", nonfinite),
-        writing=writing,
+        writing=writer_options(wal_dir, no_locks),
         workers=workers,
         engine=cast("Engine", engine),
     )
     name = dataset or manifest.resolve().parent.name
     if writes and not dry_run:
         rows = _transcribe(rows, store, name, *writes)
-    with_table = share.count == 1
-    table = name if with_table else None
+    table = name if share.count == 1 else None
     report = _dry_run(extraction, rows, store) if dry_run else _run(extraction, rows, store, table)
     if as_json:
         print_json({"dataset": name, "dry_run": dry_run, **report.as_dict()})
     else:
-        _print_report(report, dry_run=dry_run)
-        if not dry_run:
-            say(f"{store}: {_outcome(report, name, with_table=with_table)}")
+        outcome = "" if dry_run else f"{store}: {_outcome(report, name, with_table=table is not None)}"
+        _print_report(report, outcome)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _check_choices(choices: Mapping[str, tuple[str, Sequence[str]]]) -> None:
+    for option, (given, known) in choices.items():
+        if given not in known:
+            raise InputError(f"{option} {given} is none of {', '.join(known)}.")
 
 
 def _show_licences(factories: Mapping[str, ExtractorFactory]) -> None:
@@ -141,7 +141,9 @@ def _factories(
         known = ", ".join(f"{modality}.SETTING" for modality in names)
         raise ConfigError("--set", [(stray[0], f"settings are written {known}")], hint=remedy)
     layers = (tuple(options.registry_files), tuple(options.plugin_files))
-    return {m: ExtractorFactory(name, settings.get(m, {}), *layers) for m, name in names.items()}
+    factories = {m: ExtractorFactory(name, settings.get(m, {}), *layers) for m, name in names.items()}
+    _show_licences(factories)
+    return factories
 
 
 def _transcribe(
@@ -181,8 +183,9 @@ def _run(
         )
 
 
-def _print_report(report: ExtractionReport, *, dry_run: bool) -> None:
-    verb = "to extract" if dry_run else "extracted"
+def _print_report(report: ExtractionReport, outcome: str) -> None:
+    """What was done, or what there is to do where there is no outcome."""
+    verb = "extracted" if outcome else "to extract"
     counts = [(m, str(n), str(report.reused[m])) for m, n in report.extracted.items()]
     print_table("", ("modality", verb, "already stored"), counts, right=(verb, "already stored"))
     for title, problems in (
@@ -196,6 +199,8 @@ def _print_report(report: ExtractionReport, *, dry_run: bool) -> None:
                 say(f"  {' '.join(filter(None, (problem.clip_id, problem.modality)))}: {problem.reason}")
             if len(problems) > _SHOWN:
                 say(f"  ... and {len(problems) - _SHOWN} more (--json lists all)")
+    if outcome:
+        say(outcome)
 
 
 def _outcome(report: ExtractionReport, name: str, *, with_table: bool) -> str:

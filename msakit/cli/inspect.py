@@ -10,6 +10,7 @@ import typer
 
 from msakit.cli.build import show_pipeline
 from msakit.cli.context import options
+from msakit.cli.cost_table import show_cost
 from msakit.cli.render import print_json, print_table, print_text, say
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.core.errors import InputError
@@ -104,6 +105,33 @@ def _widths(pipeline: Path, resolved: ResolvedPipeline, store: Path | None) -> M
     if store is None and run.adapter_file.is_file():
         return run.widths()
     return stored_widths(resolved, store)
+
+
+@app.command(
+    "memory", epilog="Example: msakit inspect memory examples/pipelines/mse_adapter.yaml --store features"
+)
+def memory(
+    pipeline: Annotated[Path, typer.Argument(help="A pipeline file.")],
+    *,
+    store: Annotated[str, typer.Option(metavar="STORE", help="The feature store, or demo.")],
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: the pipeline's.")] = None,
+    assignments: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate what a training takes: memory by counting, time by a few batches.
+
+    Loads the backbone and runs the forward pass of a few samples; trains and writes nothing.
+    """
+    from msakit.core.pipeline.config import read_pipeline
+    from msakit.core.pipeline.resolution import resolve
+    from msakit.workflows.cost import estimate_cost
+
+    registry = options.registry()
+    overrides = parse_overrides(assignments)
+    overrides += [("backbone.device", device)] if device else []
+    resolved = resolve(read_pipeline(pipeline, overrides), registry, source=str(pipeline))
+    cost, _ = estimate_cost(resolved, registry, locate_store(store))
+    show_cost(cost, as_json=as_json)
 
 
 @app.command("sample", epilog="Example: msakit inspect sample runs/mine movie05708 -o maps")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.cost_table import megabytes, minutes
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.search_tables import print_plan, print_search
 from msakit.cli.settings import AsJson, ShardOption
@@ -17,9 +18,10 @@ from msakit.core.errors import InputError
 from msakit.core.shards import Shard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from msakit.training.observer import Observer
+    from msakit.workflows.cost import Cost
     from msakit.workflows.study import Cell, Study
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -41,6 +43,9 @@ def sweep(
         str, typer.Option(metavar="URL", help="Optuna's storage. Default: search.db in the output folder.")
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the runs.")] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="With --dry-run: load the backbones, estimate memory and time.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every setting with every seed; finished runs are kept, interrupted ones resumed.
@@ -53,12 +58,15 @@ def sweep(
 
     planned = read_study(study, store, output or Path("runs") / study.stem)
     _check_options(planned, share, storage, search=search)
+    if cost and (search or not dry_run):
+        raise InputError("--cost is for the --dry-run of systems or a grid.", hint="Leave it out.")
     if search:
         _search(planned, storage, dry_run=dry_run, as_json=as_json)
         return
     registry = options.registry()
     if dry_run:
-        _print_runs(share.take(planned.cells(registry)), as_json=as_json)
+        cells = share.take(planned.cells(registry))
+        _print_runs(cells, _costs(cells, store) if cost else {}, as_json=as_json)
         return
     if left := planned.run(registry, watch, shard=share):
         say(
@@ -79,14 +87,49 @@ def _check_options(study: Study, share: Shard, storage: str, *, search: bool) ->
         )
 
 
-def _print_runs(cells: Sequence[Cell], *, as_json: bool) -> None:
-    states = ["finished" if cell.is_finished else "to do" for cell in cells]
-    rows = [(c.system, str(c.seed), state, str(c.folder)) for c, state in zip(cells, states, strict=True)]
-    columns = ("system", "seed", "state", "folder")
+def _costs(cells: Sequence[Cell], store: Path) -> dict[str, Cost]:
+    from msakit.workflows.cost import estimate_study
+
+    return estimate_study([cell for cell in cells if not cell.is_finished], options.registry(), store)
+
+
+def _print_runs(cells: Sequence[Cell], costs: Mapping[str, Cost], *, as_json: bool) -> None:
+    """The runs and their states; of those to do, memory and time at most, and the sum of the times."""
+    to_do = [costs[cell.system] for cell in cells if cell.system in costs and not cell.is_finished]
+    total_s = sum(cost.longest_s for cost in to_do)
     if as_json:
-        print_json({"runs": [dict(zip(columns, row, strict=True)) for row in rows]})
-    else:
-        print_table("", columns, rows)
+        print_json(
+            {"runs": [_run_dict(cell, costs) for cell in cells], "longest_s": total_s if costs else None}
+        )
+        return
+    columns: tuple[str, ...] = ("system", "seed", "state", "folder")
+    rows: list[tuple[str, ...]] = [(c.system, str(c.seed), _state(c), str(c.folder)) for c in cells]
+    if costs:
+        columns += ("MiB", "minutes")
+        rows = [(*row, *_cost_cells(cell, costs)) for row, cell in zip(rows, cells, strict=True)]
+    print_table("", columns, rows, right=("MiB", "minutes"))
+    if costs:
+        say(f"{minutes(total_s)} minutes for all runs to do, one after another, if none stops early.")
+
+
+def _state(cell: Cell) -> str:
+    return "finished" if cell.is_finished else "to do"
+
+
+def _cost_cells(cell: Cell, costs: Mapping[str, Cost]) -> tuple[str, str]:
+    if cell.is_finished:
+        return "-", "-"
+    cost = costs[cell.system]
+    return megabytes(cost.memory), minutes(cost.longest_s)
+
+
+def _run_dict(cell: Cell, costs: Mapping[str, Cost]) -> dict[str, Any]:
+    found: dict[str, Any] = {"system": cell.system, "seed": cell.seed, "state": _state(cell)}
+    found["folder"] = str(cell.folder)
+    if cell.system in costs and not cell.is_finished:
+        cost = costs[cell.system]
+        found |= {"memory": cost.memory, "longest_s": cost.longest_s}
+    return found
 
 
 def _search(study: Study, storage: str, *, dry_run: bool, as_json: bool) -> None:

@@ -145,8 +145,7 @@ class Study:
         for cell in shard.take(self.cells(registry)):
             if cell.is_finished:
                 continue
-            settings = str(cell.resolved.backbone.as_yaml() | {"name": cell.resolved.backbone_spec.name})
-            if settings != key or not cell.resolved.backbone_is_frozen:
+            if (settings := backbone_settings(cell.resolved)) != key or not cell.resolved.backbone_is_frozen:
                 backbone, key = None, settings
             plan = TrainingPlan(cell.resolved, self.store, cell.folder, evaluate_on=tuple(self.config.splits))
             try:
@@ -174,6 +173,11 @@ class Study:
         """Metrics of always answering the training mean, median or majority class, from any finished run."""
         records = (Run(folder).read_record() for _, _, folder in self.places())
         return next((record.baselines.get(split, {}) for record in records if record), {})
+
+
+def backbone_settings(resolved: ResolvedPipeline) -> str:
+    """Everything a backbone is loaded by: equal texts mean equal backbones."""
+    return str(resolved.backbone.as_yaml() | {"name": resolved.backbone_spec.name})
 
 
 def _numbers(record: RunRecord, split: str) -> dict[str, float]:

@@ -110,11 +110,12 @@ class Pipeline(nn.Module):
             samples: All samples of the run; their features are not looked at.
             on_batch: Told how many prompts are done, of how many.
         """
-        ids = self._prompt_ids(samples)
+        ids = self.prompt_ids(samples)
         self.backbone.prepare(ids.before, on_batch)
         self._text_states.prepare(ids)
 
-    def _prompt_ids(self, batch: Batch) -> PromptIds:
+    def prompt_ids(self, batch: Batch) -> PromptIds:
+        """The token ids of the prompts of a batch, before and after the pseudo tokens."""
         return self.prompts.build(batch.texts, batch.contexts, batch.speakers)
 
     def fit_text_scaling(self, batches: Iterable[Batch]) -> None:
@@ -124,7 +125,7 @@ class Pipeline(nn.Module):
         width = self.backbone.hidden_size
         count, total, squares = 0, torch.zeros(width).double(), torch.zeros(width).double()
         for batch in batches:
-            states = self._text_states(self._prompt_ids(batch))
+            states = self._text_states(self.prompt_ids(batch))
             values = states.values[states.mask].cpu().double()
             count += len(values)
             total += values.sum(dim=0)
@@ -135,7 +136,7 @@ class Pipeline(nn.Module):
 
     def inject(self, batch: Batch) -> tuple[PromptIds, Injection]:
         """The prompts of a batch and what the adapter makes of it; the language model is not run."""
-        ids = self._prompt_ids(batch)
+        ids = self.prompt_ids(batch)
         return ids, self.adapter(self._text_states(ids), batch.modalities)
 
     def assemble(self, batch: Batch) -> tuple[Prompt, Fused]:
@@ -155,9 +156,13 @@ class Pipeline(nn.Module):
         """How much a batch's loss, a weighted mean, weighs beside other batches'."""
         return self.weighting.divisor(self._readout.counts(labels), labels)
 
+    def num_losses(self, labels: Sequence[float]) -> int:
+        """How many losses these labels have: one for each answer token, or one a sample with a head."""
+        return sum(self._readout.counts(labels))
+
     def num_prompt_tokens(self, samples: Batch) -> NDArray[np.int64]:
         """[B] tokens of each sample's prompt, pseudo tokens included; features are not looked at."""
-        ids = self._prompt_ids(samples)
+        ids = self.prompt_ids(samples)
         lengths = [len(before) + len(after) for before, after in zip(ids.before, ids.after, strict=True)]
         return np.array(lengths, np.int64) + int(cast("TokenInjector", self.adapter.injector).num_tokens)
 

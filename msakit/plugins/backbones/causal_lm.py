@@ -64,6 +64,7 @@ class CausalLM(nn.Module):
         config = self.language_model.config.get_text_config()
         self.hidden_size: int = config.hidden_size
         self.num_layers: int = config.num_hidden_layers
+        self.vocab_size: int = config.vocab_size
         self.eval()
 
     @property
@@ -132,6 +133,15 @@ class CausalLM(nn.Module):
         """
         if not self.has_lora:
             self.prefix_cache.fill([row for row in before if row], on_batch)
+
+    @torch.no_grad()
+    def prepared_bytes(self, before: Seq[Seq[int]]) -> int:
+        """Memory that `prepare` would take for these distinct prompts, within the cache's budget."""
+        rows = [] if self.has_lora else [row for row in before if row]
+        [one] = self.decoder.compute_prefixes([(0,)])
+        a_token = one.states.numel() * one.states.element_size()
+        a_row = one.num_bytes - a_token
+        return min(sum(len(row) * a_token + a_row for row in rows), self.prefix_cache.budget_bytes)
 
     def embed(self, token_ids: Seq[Seq[int]]) -> Sequence:
         """Word embeddings [B, L, H] of ragged token ids, float32, without gradient."""

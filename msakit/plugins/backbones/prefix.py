@@ -76,7 +76,7 @@ class PrefixCache:
         self, compute: Callable[[Sequence[tuple[int, ...]]], list[Prefix]], budget_bytes: int
     ) -> None:
         self._compute = compute
-        self._budget_bytes = budget_bytes
+        self.budget_bytes = budget_bytes
         self._kept: dict[tuple[int, ...], Prefix] = {}
         self.num_bytes = 0
         self.num_hits = 0
@@ -106,7 +106,7 @@ class PrefixCache:
         new = {tuple(prefix) for prefix in prefixes} - self._kept.keys()
         keys = sorted(new, key=lambda key: (len(key), key))
         for start in range(0, len(keys), batch_size):
-            if self.num_bytes < self._budget_bytes:
+            if self.num_bytes < self.budget_bytes:
                 self._add(keys[start : start + batch_size])
             if on_batch:
                 on_batch(min(start + batch_size, len(keys)), len(keys))
@@ -132,7 +132,7 @@ class PrefixCache:
         return computed
 
     def _keep(self, key: tuple[int, ...], prefix: Prefix) -> None:
-        if self.num_bytes + prefix.num_bytes <= self._budget_bytes:
+        if self.num_bytes + prefix.num_bytes <= self.budget_bytes:
             self._kept[key] = Prefix(prefix.states.clone(), prefix.last.clone())
             self.num_bytes += prefix.num_bytes
 

@@ -92,5 +92,5 @@ def test_pipelines_of_one_backbone_compute_answer_states_once(registry, store, m
     monkeypatch.setattr(type(first.backbone), "read", lambda *rows: read.append(rows[0]) or original(*rows))
     everything = samples.words()
     for backbone in (first.backbone, first.backbone, second.backbone):
-        TextStates(backbone, "answer").prepare(first._prompt_ids(everything))
+        TextStates(backbone, "answer").prepare(first.prompt_ids(everything))
     assert [backbone is first.backbone for backbone in read] == [True, False]

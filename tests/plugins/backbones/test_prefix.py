@@ -44,7 +44,7 @@ def test_the_budget_is_kept_and_changes_no_result(layout):
 def test_a_small_budget_keeps_what_came_first():
     backbone = make_backbone()
     cache = backbone.prefix_cache
-    cache._budget_bytes = 10 * 3 * 2 * 2 * 8 * 4
+    cache.budget_bytes = 10 * 3 * 2 * 2 * 8 * 4
     cache.get([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])
     assert cache.num_bytes == 2 * (4 * 3 * 2 * 2 * 8 * 4 + 32 * 4)
     cache.get([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [9, 10, 11, 12]])

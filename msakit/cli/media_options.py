@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+TrainedRunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run directory (of a folder of runs seed-<n>, the first one answers), or ORG/NAME on the "
+        "Hugging Face hub.",
+    ),
+]
 OtherModalities = Annotated[
     list[str] | None,
     typer.Option(metavar="MODALITY=EXTRACTOR", help="Extractor of any other modality; may be repeated."),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from msakit.extraction.segments import Segmentation
 
 TrainedRunName = Annotated[
     str,
@@ -36,6 +39,23 @@ TranscriberName = Annotated[
 ]
 TranscriberSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="text.SETTING of the transcriber.")
+]
+Segment = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS|silence", help="Cut long recordings into segments: by a clock, or at pauses."
+    ),
+]
+Overlap = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Each segment begins this much earlier (needs --segment).")
+]
+TimelineFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--timeline",
+        metavar="FOLDER",
+        help="Write the answers over time of each recording there, as JSON and as a picture.",
+    ),
 ]
 Sources = Annotated[
     list[str] | None,
@@ -70,3 +90,19 @@ Decode = Annotated[str | None, typer.Option(help="score or generate. Default: as
 AnswerFile = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the answers to .csv, .jsonl or .parquet.")
 ]
+
+
+def segmentation_of(segment: str | None, overlap: float) -> Segmentation | None:
+    """How --segment and --overlap cut recordings; None where they do not.
+
+    Raises:
+        InputError: They are no numbers of seconds, or there is an overlap of nothing.
+    """
+    if segment is None and not overlap:
+        return None
+    from msakit.core.errors import InputError
+    from msakit.extraction.segments import Segmentation
+
+    if segment is None:
+        raise InputError("--overlap needs --segment.", hint="Such as --segment 10 --overlap 2")
+    return Segmentation.parse(segment, overlap)

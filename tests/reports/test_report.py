@@ -67,9 +67,9 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns |= {f"d:alpha[{index}]": rng.random(60) for index in range(3)}
     columns |= {"d:entropy": rng.random(60)}
     history = [
-        {"step": step, "epoch": step // 5, "split": "train", "loss": 1 / step} for step in range(1, 11)
+        {"step": step, "epoch": 1 + (step - 1) // 5, "split": "train", "loss": 1 / step} for step in range(1, 11)
     ]
-    history += [{"step": 5 * (e + 1), "epoch": e, "split": "valid", "mae": 1.0 - 0.1 * e} for e in range(2)]
+    history += [{"step": 5 * (e + 1), "epoch": e + 1, "split": "valid", "mae": 1.0 - 0.1 * e} for e in range(2)]
     return write_run(
         tmp_path_factory.mktemp("regression") / "run",
         ["", *values[1:]],
@@ -86,7 +86,7 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "alpha": {"kind": "weights", "entries": ["small", "large", "other"], "title": ""},
             "attention_text_audio": {"kind": "map", "entries": ["text", "audio"], "title": ""},
         },
-        training={"best_epoch": 1, "epochs": 2, "stopped": "all epochs done"},
+        training={"best_epoch": 2, "epochs": 2, "stopped": "all epochs done"},
     )
 
 

@@ -7,6 +7,17 @@ from typing import Annotated
 
 import typer
 
+from msakit.cli.completion import names_of
+from msakit.core.registry.specs import Kind
+
+_EXTRACTORS = names_of(Kind.EXTRACTOR)
+
+AudioExtractor = Annotated[
+    str | None, typer.Option("--audio", metavar="NAME", help="Audio extractor.", autocompletion=_EXTRACTORS)
+]
+VisionExtractor = Annotated[
+    str | None, typer.Option("--vision", metavar="NAME", help="Vision extractor.", autocompletion=_EXTRACTORS)
+]
 OtherModalities = Annotated[
     list[str] | None,
     typer.Option(metavar="MODALITY=EXTRACTOR", help="Extractor of any other modality; may be repeated."),
@@ -24,7 +35,12 @@ ExtractorSettings = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and do nothing.")]
 Transcribe = Annotated[bool, typer.Option("--transcribe", help="Transcribe clips that have no text.")]
 TranscriberName = Annotated[
-    str, typer.Option(metavar="NAME", help="Transcriber; set its options with --set text.SETTING=VALUE.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Transcriber; set its options with --set text.SETTING=VALUE.",
+        autocompletion=names_of(Kind.TRANSCRIBER),
+    ),
 ]
 TranscriberSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="text.SETTING of the transcriber.")
@@ -44,10 +60,6 @@ SampleIds = Annotated[
     list[str] | None,
     typer.Option("--id", metavar="ID", help="Predict a stored sample instead of a file; may be repeated."),
 ]
-SampleStore = Annotated[
-    Path | None,
-    typer.Option(metavar="STORE", help="The feature store of stored samples. Default: the run's."),
-]
 SampleDataset = Annotated[
     str | None, typer.Option("--dataset", "-d", metavar="NAME", help="Predict a stored dataset.")
 ]
@@ -58,7 +70,8 @@ AllowFeatureDrift = Annotated[
     bool,
     typer.Option("--allow-feature-drift", help="Accept features that were extracted differently."),
 ]
-Decode = Annotated[str | None, typer.Option(help="score or generate. Default: as the run was trained.")]
+Decode = Annotated[str | None, typer.Option(help="score or generate. [default: as in training]")]
 AnswerFile = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Write the answers to .csv, .jsonl or .parquet.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the answers to .csv, .jsonl or .parquet."),
 ]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,13 +19,13 @@ from msakit.cli.media_options import (
     SampleDataset,
     SampleIds,
     SampleSplit,
-    SampleStore,
     Sources,
     SpokenText,
     Transcribe,
     TranscriberName,
     TranscriberSettings,
 )
+from msakit.cli.places import OtherStore, RunArgument
 from msakit.cli.render import number, print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson, parse_overrides
 from msakit.core.errors import ConfigError, InputError
@@ -42,9 +42,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
     epilog='Example: msakit predict runs/quickstart/mse-adapter examples/clips/*.mp4 --text "what a film"'
 )
 def predict(
-    run: Annotated[
-        Path, typer.Argument(help="A run directory; of a folder of runs seed-<n>, the first run answers.")
-    ],
+    run: RunArgument,
     clips: Sources = None,
     *,
     text: SpokenText = None,
@@ -52,7 +50,7 @@ def predict(
     transcriber: TranscriberName = "whisper",
     setting: TranscriberSettings = None,
     ids: SampleIds = None,
-    store: SampleStore = None,
+    store: OtherStore = None,
     dataset: SampleDataset = None,
     split: SampleSplit = None,
     allow_feature_drift: AllowFeatureDrift = False,
@@ -168,10 +166,10 @@ def _show(responses: Sequence[Response]) -> None:
     for each in responses:
         if each.error:
             continue
-        likeliest = "  ".join(f"{name} {chance:.1%}" for name, chance in each.likeliest)
+        likeliest = "  ".join(f"{name} {chance:.3f}" for name, chance in each.likeliest)
         answer = "unreadable" if each.prediction is None else str(each.prediction)
         words = each.label if each.label != answer else ""
-        rows.append((each.id, answer, words, number(each.positive, 3), likeliest or each.generated or ""))
+        rows.append((each.id, answer, words, number(each.positive), likeliest or each.generated or ""))
     columns = ("sample", "answer", "in words", "P(positive)", "likeliest")
     print_table("", columns, rows, right=("answer", "P(positive)"))
 

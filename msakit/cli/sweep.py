@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msakit.cli.context import options
-from msakit.cli.render import print_table, say
+from msakit.cli.places import StoreToRead
+from msakit.cli.render import print_json, print_table, say
 from msakit.cli.settings import AsJson, ShardOption
 from msakit.cli.study_tables import print_study
 from msakit.cli.train import observers_for
@@ -23,15 +24,19 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(
-    epilog="Example: msakit sweep examples/studies/injector.yaml --store msakit/data/demo.h5 --dry-run"
-)
+@app.command(epilog="Example: msakit sweep examples/studies/injector.yaml --store demo --dry-run")
 def sweep(
     study: Annotated[Path, typer.Argument(help="A study file: a pipeline with systems or a grid.")],
     *,
-    store: Annotated[Path, typer.Option(help="The feature store.")],
+    store: StoreToRead,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: runs/ and the file's name.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the runs. [default: runs/ and the file's name]",
+        ),
     ] = None,
     shard: ShardOption = "1/1",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the runs.")] = False,
@@ -49,16 +54,23 @@ def sweep(
     registry = options.registry()
     if dry_run:
         cells = share.take(planned.cells(registry))
-        rows = [
-            (c.system, str(c.seed), "finished" if c.is_finished else "to do", str(c.folder)) for c in cells
-        ]
-        print_table("", ("system", "seed", "state", "folder"), rows)
+        _print_plan(cells, as_json=as_json)
         return
     if left := planned.run(registry, watch, shard=share):
         say(
             f"{len(left)} runs are left to the processes that are training them, {left[0].folder} among them."
         )
     print_study(planned, metric_names(planned), as_json=as_json)
+
+
+def _print_plan(cells: Sequence[Cell], *, as_json: bool) -> None:
+    """List the runs of a study and whether each is finished."""
+    columns = ("system", "seed", "state", "folder")
+    rows = [(c.system, c.seed, "finished" if c.is_finished else "to do", str(c.folder)) for c in cells]
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table("", columns, [tuple(map(str, row)) for row in rows])
 
 
 def watch(cell: Cell) -> Sequence[Observer]:

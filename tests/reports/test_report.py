@@ -67,9 +67,12 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns |= {f"d:alpha[{index}]": rng.random(60) for index in range(3)}
     columns |= {"d:entropy": rng.random(60)}
     history = [
-        {"step": step, "epoch": 1 + (step - 1) // 5, "split": "train", "loss": 1 / step} for step in range(1, 11)
+        {"step": step, "epoch": 1 + (step - 1) // 5, "split": "train", "loss": 1 / step}
+        for step in range(1, 11)
     ]
-    history += [{"step": 5 * (e + 1), "epoch": e + 1, "split": "valid", "mae": 1.0 - 0.1 * e} for e in range(2)]
+    history += [
+        {"step": 5 * (e + 1), "epoch": e + 1, "split": "valid", "mae": 1.0 - 0.1 * e} for e in range(2)
+    ]
     return write_run(
         tmp_path_factory.mktemp("regression") / "run",
         ["", *values[1:]],

@@ -131,14 +131,14 @@ def test_all_text_of_the_run_is_escaped(page: Page) -> None:
 def test_metrics_stand_beside_baselines_and_other_splits(page: Page, regression: Path) -> None:
     value = read_run(regression).metrics("test")["mae"]
     row = next(row for row in page.rows if row[0] == "MAE")
-    assert row[1:5] == ["0.6543", f"{value:.4f}", "1.6000", "1.5000"]
-    assert any(row[:2] == ["MAE", "0.9877"] for row in page.rows)
-    assert next(row for row in page.rows if row[0] == "missing")[2] == "1.67"
+    assert row[1:5] == ["0.654", f"{value:.3f}", "1.600", "1.500"]
+    assert any(row[:2] == ["MAE", "0.988"] for row in page.rows)
+    assert next(row for row in page.rows if row[0] == "missing")[2] == "0.017"
 
 
 def test_tiles_show_the_main_metric_parameters_and_time(page: Page) -> None:
     shown = " ".join("".join(page.texts).split())
-    assert "always the median of the training labels: 1.5000" in shown
+    assert "always the median of the training labels: 1.500" in shown
     assert "1,234" in shown
     assert "1.000% of 123,400" in shown
     assert "2.1 min" in shown

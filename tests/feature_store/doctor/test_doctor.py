@@ -280,7 +280,7 @@ def test_traces_of_a_wrong_encoding(text: str, garbled: bool) -> None:
 
 
 def test_clips_to_be_predicted_need_neither_label_nor_split(tmp_path: Path) -> None:
-    samples = [Sample(f"s{number}", "", text=f"sentence number {number}", language="en") for number in range(3)]
+    samples = [Sample(f"s{number}", "", text=f"sentence {number}", language="en") for number in range(3)]
     report = _check(tmp_path, samples)
     assert report.num_errors == 0
     assert _only(report, "no-split").count == 3

@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "robustness": ("msakit.cli.robustness", "Metrics where modalities are missing."),
     "sweep": ("msakit.cli.sweep", "Run a grid of settings over seeds on the validation split."),
     "report": ("msakit.cli.report", "Write an HTML report of a run or a study."),
+    "push": ("msakit.cli.push", "Share a run on the Hugging Face hub."),
+    "pull": ("msakit.cli.pull", "Copy a shared run from the Hugging Face hub."),
     "extract": ("msakit.cli.extract", "Extract features from media into a store."),
     "store": ("msakit.cli.store", "Create, fill, inspect and repair feature stores."),
     "inspect": ("msakit.cli.inspect", "Inspect prompts, pipelines and samples."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from msakit.cli.completion import names_of
+from msakit.cli.completion import names_of, runs
 from msakit.core.registry.specs import Kind
 
 _EXTRACTORS = names_of(Kind.EXTRACTOR)
@@ -17,6 +17,15 @@ AudioExtractor = Annotated[
 ]
 VisionExtractor = Annotated[
     str | None, typer.Option("--vision", metavar="NAME", help="Vision extractor.", autocompletion=_EXTRACTORS)
+]
+TrainedRunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run directory (of a folder of runs seed-<n>, the first one answers), or ORG/NAME on the "
+        "Hugging Face hub.",
+        autocompletion=runs,
+    ),
 ]
 OtherModalities = Annotated[
     list[str] | None,

@@ -21,11 +21,12 @@ from msakit.cli.media_options import (
     SampleSplit,
     Sources,
     SpokenText,
+    TrainedRunName,
     Transcribe,
     TranscriberName,
     TranscriberSettings,
 )
-from msakit.cli.places import OtherStore, RunArgument
+from msakit.cli.places import OtherStore
 from msakit.cli.render import number, print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson, parse_overrides
 from msakit.core.errors import ConfigError, InputError
@@ -42,7 +43,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
     epilog='Example: msakit predict runs/quickstart/mse-adapter examples/clips/*.mp4 --text "what a film"'
 )
 def predict(
-    run: RunArgument,
+    run: TrainedRunName,
     clips: Sources = None,
     *,
     text: SpokenText = None,
@@ -66,6 +67,7 @@ def predict(
     if bool(clips or text) == is_stored:
         hint = "Give media files and --text; or --id; or --store, --dataset and --split."
         raise InputError("Nothing to predict, or two things at once.", hint=hint)
+    from msakit.runs.location import locate_run
     from msakit.runs.results import run_folders
     from msakit.workflows.load import load_run, with_decoding
     from msakit.workflows.responses import check_format, write_responses
@@ -73,8 +75,9 @@ def predict(
     if output is not None:
         check_format(output)
     found = _with_texts(clips or [], text or [])
-    chosen_run = run_folders(run)[0]
-    if chosen_run != run:
+    place = locate_run(run)
+    chosen_run = run_folders(place)[0]
+    if chosen_run != place:
         say(f"Answers are those of {chosen_run}.")
     trained = with_decoding(load_run(chosen_run, options.registry()), decode)
     if is_stored:

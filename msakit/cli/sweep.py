@@ -1,4 +1,4 @@
-"""`msakit sweep`: a grid of settings, or named systems, over seeds."""
+"""`msakit sweep`: named systems, a grid of settings or a search, over seeds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.places import StoreToRead
 from msakit.cli.render import print_json, print_table, say
+from msakit.cli.search_tables import print_plan, print_search
 from msakit.cli.settings import AsJson, ShardOption
 from msakit.cli.study_tables import print_study
 from msakit.cli.train import observers_for
+from msakit.core.errors import InputError
 from msakit.core.shards import Shard
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(epilog="Example: msakit sweep examples/studies/injector.yaml --store demo --dry-run")
 def sweep(
-    study: Annotated[Path, typer.Argument(help="A study file: a pipeline with systems or a grid.")],
+    study: Annotated[Path, typer.Argument(help="A study file: a pipeline with systems, a grid or a search.")],
     *,
     store: StoreToRead,
     output: Annotated[
@@ -39,22 +41,29 @@ def sweep(
         ),
     ] = None,
     shard: ShardOption = "1/1",
+    search: Annotated[bool, typer.Option("--search", help="Search the study's ranges with Optuna.")] = False,
+    storage: Annotated[
+        str, typer.Option(metavar="URL", help="Optuna's storage. Default: search.db in the output folder.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train every setting with every seed; finished runs are kept, interrupted ones resumed.
 
-    A grid is measured on the validation split alone, so that nothing is tuned on test data. Several
-    workers may run the same command: a run that one of them is training is left to it.
+    A grid and a search are measured on the validation split alone, so that nothing is tuned on test data.
+    Several workers may run the same command: a run that one of them is training is left to it.
     """
     share = Shard.parse(shard)
     from msakit.workflows.study import read_study
 
     planned = read_study(study, store, output or Path("runs") / study.stem)
+    _check_options(planned, share, storage, search=search)
+    if search:
+        _search(planned, storage, dry_run=dry_run, as_json=as_json)
+        return
     registry = options.registry()
     if dry_run:
-        cells = share.take(planned.cells(registry))
-        _print_plan(cells, as_json=as_json)
+        _print_runs(share.take(planned.cells(registry)), as_json=as_json)
         return
     if left := planned.run(registry, watch, shard=share):
         say(
@@ -63,14 +72,39 @@ def sweep(
     print_study(planned, metric_names(planned), as_json=as_json)
 
 
-def _print_plan(cells: Sequence[Cell], *, as_json: bool) -> None:
-    """List the runs of a study and whether each is finished."""
+def _check_options(study: Study, share: Shard, storage: str, *, search: bool) -> None:
+    if study.config.search and not search:
+        raise InputError("The study is a search.", hint="Add --search.")
+    if storage and not search:
+        raise InputError("--storage is for a search.", hint="Add --search, or leave --storage out.")
+    if search and share.count > 1:
+        raise InputError(
+            "--shard is not for a search.",
+            hint="Run the same command on every machine: workers share the storage and the output folder.",
+        )
+
+
+def _print_runs(cells: Sequence[Cell], *, as_json: bool) -> None:
+    states = ["finished" if cell.is_finished else "to do" for cell in cells]
+    rows = [(c.system, c.seed, state, str(c.folder)) for c, state in zip(cells, states, strict=True)]
     columns = ("system", "seed", "state", "folder")
-    rows = [(c.system, c.seed, "finished" if c.is_finished else "to do", str(c.folder)) for c in cells]
     if as_json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        print_json({"runs": [dict(zip(columns, row, strict=True)) for row in rows]})
     else:
         print_table("", columns, [tuple(map(str, row)) for row in rows])
+
+
+def _search(study: Study, storage: str, *, dry_run: bool, as_json: bool) -> None:
+    from msakit.workflows.search import Search
+
+    search = Search(study, options.registry(), storage)
+    if dry_run:
+        search.check()
+        print_plan(search, as_json=as_json)
+        return
+    if left := search.run(watch):
+        say(f"{len(left)} trials are left to the processes that are training them, {left[0]} among them.")
+    print_search(search, as_json=as_json)
 
 
 def watch(cell: Cell) -> Sequence[Observer]:

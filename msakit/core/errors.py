@@ -7,6 +7,7 @@ MsakitError                 exit 1: the work failed
 │   ├── DataError           samples, labels or features do not fit the pipeline
 │   └── MediaError          a media file cannot be decoded
 ├── MissingExtraError       an optional dependency is not installed
+├── DivergedError           the training loss became NaN or infinite
 └── PluginError             a plugin is broken
 
 Interrupted                 exit 130 or 143: the user stopped it
@@ -135,6 +136,10 @@ class MissingExtraError(MsakitError):
             f"{feature} needs the package '{module}', which is not installed.",
             hint=f"Install it with: pip install 'msakit[{extra}]'",
         )
+
+
+class DivergedError(MsakitError):
+    """A training whose loss became NaN or infinite."""
 
 
 class PluginError(MsakitError):

@@ -131,9 +131,7 @@ class Extraction:
         report = ExtractionReport(len(rows))
         digests = _digests(rows, report)
         for modality, feature_set in self.feature_sets.items():
-            keys = [
-                clip_key(row.clip, digests[row.clip.clip_id]) for row in rows if row.clip.clip_id in digests
-            ]
+            keys = [clip_key(row.clip, digests[row.id]) for row in rows if row.id in digests]
             known = store is not None and feature_set.fingerprint in store.feature_sets()
             stored = (
                 {bytes(key) for key in store.index(feature_set.fingerprint).keys}
@@ -171,15 +169,15 @@ class Extraction:
         digests = _digests(rows, report)
         notify = on_progress or (lambda _: None)
         tasks = [
-            Task(row.clip, modality, clip_key(row.clip, digests[row.clip.clip_id]))
+            Task(row.clip, modality, clip_key(row.clip, digests[row.id]))
             for row in rows
             for modality in self.feature_sets
-            if row.clip.clip_id in digests
+            if row.id in digests
         ]
         with ExitStack() as stack:
             writers = {m: stack.enter_context(self._writer(store, f)) for m, f in self.feature_sets.items()}
             outcomes = self._fill(tasks, writers, report, notify)
-        features: dict[str, dict[str, bytes]] = {row.clip.clip_id: {} for row in rows}
+        features: dict[str, dict[str, bytes]] = {row.id: {} for row in rows}
         for task in tasks:
             outcome = outcomes[task.modality, task.key]
             if not outcome.reason:
@@ -251,9 +249,9 @@ class Extraction:
     ) -> None:
         failed = {problem.clip_id for problem in report.failed}
         samples = [
-            _sample(row, digests[row.clip.clip_id], features[row.clip.clip_id])
+            Sample.of(row, content=digests[row.id].hex(), features=features[row.id])
             for row in rows
-            if row.clip.clip_id not in failed
+            if row.id not in failed
         ]
         if samples:
             fingerprints = {m: f.fingerprint for m, f in self.feature_sets.items()}
@@ -267,29 +265,9 @@ def _digests(rows: Iterable[ManifestRow], report: ExtractionReport) -> dict[str,
     digests: dict[str, bytes] = {}
     with remembered_digests() as digest:
         for row in rows:
-            path = row.clip.path
+            path = row.path
             try:
-                digests[row.clip.clip_id] = by_path[str(path)] = by_path.get(str(path)) or digest(path)
+                digests[row.id] = by_path[str(path)] = by_path.get(str(path)) or digest(path)
             except StoreError as error:
-                report.failed.append(ClipProblem(row.clip.clip_id, "", error.message))
+                report.failed.append(ClipProblem(row.id, "", error.message))
     return digests
-
-
-def _sample(row: ManifestRow, digest: bytes, features: Mapping[str, bytes]) -> Sample:
-    clip = row.clip
-    return Sample(
-        id=clip.clip_id,
-        split=row.split,
-        text=clip.text,
-        label=row.label,
-        label_name=row.label_name,
-        speaker=row.speaker,
-        dialogue=row.dialogue,
-        utterance=row.utterance,
-        language=row.language,
-        start_s=np.nan if clip.start_s is None else clip.start_s,
-        end_s=np.nan if clip.end_s is None else clip.end_s,
-        content=digest.hex(),
-        features=dict(features),
-        extra=dict(row.extra),
-    )

@@ -14,7 +14,7 @@ from msakit.core.interfaces import MediaClip
 from msakit.extraction.layouts import in_our_columns, is_known
 from msakit.feature_store.interchange.csv_text import QUOTING_HINT, CsvProblem, read_csv_records
 from msakit.feature_store.interchange.table_csv import CLOCK
-from msakit.feature_store.table import SPLITS
+from msakit.feature_store.table import NO_UTTERANCE, SPLITS, Utterance
 
 _TEXT = ("id", "path", "text", "split", "label_name", "speaker", "dialogue", "language")
 _NUMBERS = ("label", "start_s", "end_s", "utterance")
@@ -25,33 +25,27 @@ _MAX_BYTES = 1 << 28
 _MAX_UTTERANCE = 1 << 31
 
 
-@dataclass(frozen=True)
-class ManifestRow:
-    """One line of a manifest.
+@dataclass
+class ManifestRow(Utterance):
+    """One line of a manifest: an utterance and the media file it is spoken in.
 
     Attributes:
-        line: Its line number in the file.
-        clip: The media it names.
-        split: "train", "valid", "test", or "" for clips that are only to be predicted.
-        label: The score; NaN when there is none.
-        label_name: The class name; "" when there is none.
-        speaker: Who speaks.
-        dialogue: Which dialogue it belongs to.
-        utterance: Its position in the dialogue; -1 when it stands alone.
-        language: Language tag.
+        path: The media file.
+        split: "" for clips that are only to be predicted.
         extra: Every further column: numbers where all of a column's values are, else text.
     """
 
-    line: int
-    clip: MediaClip
-    split: str = ""
-    label: float = math.nan
-    label_name: str = ""
-    speaker: str = ""
-    dialogue: str = ""
-    utterance: int = -1
-    language: str = ""
-    extra: Mapping[str, str | float] = field(default_factory=dict)
+    path: Path = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuse a segment that is empty or reversed."""
+        _ = self.clip
+
+    @property
+    def clip(self) -> MediaClip:
+        """Its media, as extractors take it."""
+        start, end = (None if math.isnan(time) else time for time in (self.start_s, self.end_s))
+        return MediaClip(self.path, self.id, self.text, start, end)
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:
@@ -72,15 +66,13 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     seen: dict[str, int] = {}
     for line, record in records:
         try:
-            row = _row(line, record, path.parent, numeric)
+            row = _row(record, path.parent, numeric)
         except (ValueError, MediaError) as error:
             problems.append((f"line {line}", getattr(error, "message", str(error))))
             continue
-        if row.clip.clip_id in seen:
-            problems.append(
-                (f"line {line}", f"id '{row.clip.clip_id}' was used in line {seen[row.clip.clip_id]}")
-            )
-        seen.setdefault(row.clip.clip_id, line)
+        if row.id in seen:
+            problems.append((f"line {line}", f"id '{row.id}' was used in line {seen[row.id]}"))
+        seen.setdefault(row.id, line)
         rows.append(row)
     if problems:
         more = len(problems) - _MAX_PROBLEMS
@@ -144,35 +136,30 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _row(line: int, record: Mapping[str, Any], folder: Path, numeric: set[str]) -> ManifestRow:
+def _row(record: Mapping[str, Any], folder: Path, numeric: set[str]) -> ManifestRow:
     texts = {name: str(record.get(name) or "").strip() for name in _TEXT}
-    numbers = {name: _optional_number(name, record.get(name)) for name in _NUMBERS}
+    numbers = {name: _read_number(name, record[name]) for name in _NUMBERS if _is_given(record.get(name))}
     for name in ("id", "path"):
         if not texts[name]:
             msg = f"'{name}' is empty"
             raise ValueError(msg)
+    path = texts.pop("path")
     if texts["split"] not in (*SPLITS, ""):
         msg = f"split '{texts['split']}' is none of {', '.join(SPLITS)} (dev and val are called valid)"
         raise ValueError(msg)
     if taken := [name for name in _TAKEN if name in record]:
         msg = f"the column '{taken[0]}' is filled by extraction; give it another name"
         raise ValueError(msg)
-    utterance = numbers["utterance"]
-    if utterance is not None and not (utterance.is_integer() and -1 <= utterance < _MAX_UTTERANCE):
+    utterance = numbers.pop("utterance", float(NO_UTTERANCE))
+    if not (utterance.is_integer() and NO_UTTERANCE <= utterance < _MAX_UTTERANCE):
         msg = f"utterance {utterance:g} is not a position in a dialogue: 0, 1, 2, ..."
         raise ValueError(msg)
-    start_s, end_s = numbers["start_s"], numbers["end_s"]
     extra = {name: value for name, value in record.items() if name not in (*_TEXT, *_NUMBERS)}
+    known: dict[str, Any] = {**texts, **numbers}
     return ManifestRow(
-        line=line,
-        clip=MediaClip(folder / texts["path"], texts["id"], texts["text"], start_s, end_s),
-        split=texts["split"],
-        label=math.nan if numbers["label"] is None else numbers["label"],
-        label_name=texts["label_name"],
-        speaker=texts["speaker"],
-        dialogue=texts["dialogue"],
-        utterance=-1 if utterance is None else int(utterance),
-        language=texts["language"],
+        **known,
+        path=folder / path,
+        utterance=int(utterance),
         extra={
             name: float(str(value)) if name in numeric else ("" if value is None else str(value))
             for name, value in sorted(extra.items())
@@ -189,9 +176,11 @@ def _seconds(value: Any) -> float | None:
     return number
 
 
-def _optional_number(name: str, value: Any) -> float | None:
-    if value is None or str(value).strip() == "":
-        return None
+def _is_given(value: Any) -> bool:
+    return value is not None and str(value).strip() != ""
+
+
+def _read_number(name: str, value: Any) -> float:
     number = _seconds(value) if name in _TIMES else _number(value)
     if number is None or not math.isfinite(number):
         hint = "; class names belong in label_name" if name == "label" else ""

@@ -51,11 +51,10 @@ def transcribe_rows(
     written = []
     with remembered_digests() as digest:
         for row in rows:
-            text = row.clip.text or _known(row.clip, known, digest) or transcribe_clip(row.clip, transcriber)
-            by = "" if row.clip.text or not text else transcriber.engine
-            clip = replace(row.clip, text=text)
-            written.append(replace(row, clip=clip, extra={**row.extra, TEXT_BY: by}))
-            on_clip(row.clip.clip_id)
+            text = row.text or _known(row.clip, known, digest) or transcribe_clip(row.clip, transcriber)
+            by = "" if row.text or not text else transcriber.engine
+            written.append(replace(row, text=text, extra={**row.extra, TEXT_BY: by}))
+            on_clip(row.id)
     return written
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,9 @@ FLOAT_COLUMNS = ("label", "start_s", "end_s")
 NO_UTTERANCE = -1
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One utterance, as given to `SampleTable.from_samples`.
+@dataclass
+class Utterance:
+    """What is known of an utterance besides its features: a line of a manifest, or of an imported corpus.
 
     Attributes:
         id: unique within the table.
@@ -37,9 +37,7 @@ class Sample:
         language: language tag such as "en"; "" when unknown.
         start_s: segment start in the media, NaN for the whole of it.
         end_s: segment end in the media, NaN for the whole of it.
-        content: hex digest of the media; "" when unknown.
-        features: modality -> sample key (16 bytes); a modality left out is absent.
-        extra: further scalar columns, string or number, the same names in every sample.
+        extra: further scalar columns, string or number.
     """
 
     id: str
@@ -53,9 +51,27 @@ class Sample:
     language: str = ""
     start_s: float = float("nan")
     end_s: float = float("nan")
+    extra: dict[str, str | float] = field(default_factory=dict)
+
+
+@dataclass
+class Sample(Utterance):
+    """An utterance with its features, as given to `SampleTable.from_samples`.
+
+    Attributes:
+        content: hex digest of the media; "" when unknown.
+        features: modality -> sample key (16 bytes); a modality left out is absent.
+        extra: as an utterance's; the same names in every sample.
+    """
+
     content: str = ""
     features: Mapping[str, bytes] = field(default_factory=dict)
-    extra: Mapping[str, str | float | int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, utterance: Utterance, **more: Any) -> Self:
+        """An utterance with its features; `more` gives them, and any field that shall differ."""
+        known = {item.name: getattr(utterance, item.name) for item in fields(Utterance)}
+        return cls(**{**known, **more})
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,8 @@ def to_markdown(comparison: Comparison) -> str:
         text = show_estimate(metric, row.estimates.get(metric.name))
         return f"**{text}**" if is_best(metric, row, comparison.rows) else text
 
-    blocks = [_markdown_table(*main_table(comparison, cell))]
-    blocks += [_markdown_table(*tested_table(comparison, metric)) for metric in comparison.tested]
+    blocks = [markdown_table(*main_table(comparison, cell))]
+    blocks += [markdown_table(*tested_table(comparison, metric)) for metric in comparison.tested]
     blocks.append("\n".join(notes(comparison)))
     return "\n\n".join(blocks) + "\n"
 
@@ -196,7 +196,9 @@ def tested_table(comparison: Comparison, metric: Metric) -> tuple[list[str], lis
     return header, rows
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A pipe table; the columns after the first hold numbers."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -25,10 +25,14 @@ class RunBusyError(InputError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run directory, which is made when absent; the system lets go when the process dies.
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder, which is made when absent; the system lets go when the process dies.
 
     Where the file system has no locks, nothing is held.
+
+    Args:
+        folder: A run directory, or the folder of a search.
+        wait: Wait until another process lets go of it.
 
     Raises:
         RunBusyError: Another process holds it; says which.
@@ -39,7 +43,7 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        _acquire(descriptor, folder)
+        _acquire(descriptor, folder, wait=wait)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield
@@ -47,9 +51,9 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, folder: Path) -> None:
+def _acquire(descriptor: int, folder: Path, *, wait: bool) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
         holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
         raise RunBusyError(

@@ -16,7 +16,7 @@ from accelerate.utils import set_seed
 from torch.optim.lr_scheduler import LambdaLR
 
 from msakit.core import processes
-from msakit.core.errors import DataError, InputError, Interrupted, MsakitError
+from msakit.core.errors import DataError, DivergedError, InputError, Interrupted, MsakitError
 from msakit.evaluation.evaluate import evaluate, score
 from msakit.runs.checkpoint import commit, load_state
 from msakit.samples.order import BatchLimits, shuffled_batches
@@ -122,7 +122,7 @@ class Trainer:
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM; what was trained is saved.
-            MsakitError: The loss is no number; names the samples.
+            DivergedError: The loss is no number; names the samples.
         """
         num_steps = self.settings.epochs * self.steps_per_epoch
         for observer in self.observers:
@@ -201,7 +201,7 @@ class Trainer:
         value = float(loss.detach())
         if not math.isfinite(value):
             names = ", ".join(batch.ids)
-            raise MsakitError(
+            raise DivergedError(
                 f"The loss became {value} at step {self.progress.step + 1} on the samples {names}.",
                 hint="Look at these samples; lower training.learning_rate, or set features.normalise: "
                 "standard.",

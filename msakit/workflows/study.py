@@ -1,7 +1,8 @@
 """Several systems over several seeds on the same samples: sweeps, ablation tables, the quick start.
 
-A study file names a pipeline and either `systems` (named settings to compare, which may be evaluated
-on the test split) or a `grid` (settings to choose from, which only ever sees the validation split).
+A study file names a pipeline and one of three: `systems` (named settings to compare, which may be evaluated
+on the test split), a `grid` (every combination of settings) or a `search` (ranges of settings; search.py).
+The last two choose settings, so they only ever see the validation split.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from msakit.metrics.estimate import Estimate
 from msakit.runs.folder import Run, RunFinishedError
 from msakit.runs.lock import RunBusyError
 from msakit.runs.record import Timing
+from msakit.workflows.search_space import SearchConfig
 from msakit.workflows.train import TrainingPlan, train_run
 
 if TYPE_CHECKING:
@@ -46,16 +48,18 @@ class StudyConfig(Settings):
     pipeline: dict[str, Any] | str = Field(description="a pipeline, or the path of one beside the study file")
     systems: dict[str, Overrides] = Field(default={}, description="name to dotted keys and their values")
     grid: dict[str, list[Any]] = Field(default={}, description="dotted key to the values to try")
+    search: SearchConfig | None = Field(default=None, description="ranges to search with Optuna")
     seeds: list[int] = Field(default=[1111, 2222, 3333])
     splits: list[str] = Field(default=["valid"], description="systems only: where results are measured")
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> StudyConfig:
-        if bool(self.systems) == bool(self.grid):
-            msg = "give either systems or a grid"
+    def _one_of_three(self) -> StudyConfig:
+        if sum(map(bool, (self.systems, self.grid, self.search))) != 1:
+            msg = "give either systems, a grid or a search"
             raise ValueError(msg)
-        if self.grid and self.splits != ["valid"]:
-            msg = "a grid chooses settings, so it is measured on the validation split alone"
+        if not self.systems and self.splits != ["valid"]:
+            kind = "grid" if self.grid else "search"
+            msg = f"a {kind} chooses settings, so it is measured on the validation split alone"
             raise ValueError(msg)
         return self
 

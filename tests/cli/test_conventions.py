@@ -61,7 +61,7 @@ def test_a_planned_study_is_one_json_document(tmp_path, store):
     (tmp_path / "study.yaml").write_text(yaml.safe_dump({**study, "splits": ["valid"]}))
     output = tmp_path / "runs"
     result = run("sweep", tmp_path / "study.yaml", "--store", store, "-o", output, "--dry-run", "--json")
-    planned = json.loads(result.stdout)
+    planned = json.loads(result.stdout)["runs"]
     assert [(each["system"], each["seed"], each["state"]) for each in planned] == [
         ("one", 1, "to do"), ("two", 1, "to do"), ("one", 2, "to do"), ("two", 2, "to do"),
     ]  # fmt: skip

@@ -39,8 +39,6 @@ def test_every_column_finds_its_place(tmp_path):
     assert (first.label, first.label_name, first.split) == (-1.5, "sad", "train")
     assert (first.speaker, first.dialogue, first.utterance, first.language) == ("ann", "d1", 0, "en")
     assert first.extra == {"place": "left", "rating": 3.0}
-    assert first.line == 2
-    assert second.line == 4
     assert second.clip.path == Path("/media/b.wav")
     assert second.clip.start_s is None
     assert math.isnan(second.label)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.padding import PaddingTally
-from msakit.feature_store.table import SPLITS
+from msakit.feature_store.table import SPLITS, Utterance
 
 Array = npt.NDArray[Any]
 Intervals = npt.NDArray[np.float64]
@@ -36,23 +36,6 @@ class SourceFile:
     path: Path
     sha256: str
     known: str = ""
-
-
-@dataclass
-class ImportedRow:
-    """An utterance without its feature sequences; `columns` holds what the table has no field for."""
-
-    id: str
-    split: str
-    text: str = ""
-    label: float = math.nan
-    label_name: str = ""
-    speaker: str = ""
-    dialogue: str = ""
-    utterance: int = -1
-    start_s: float = math.nan
-    end_s: float = math.nan
-    columns: dict[str, str | float] = field(default_factory=dict)
 
 
 @dataclass
@@ -83,7 +66,7 @@ class ImportedCorpus:
     """A parsed corpus. Sequences may be views of scratch files that live as long as the import."""
 
     format: str
-    rows: list[ImportedRow]
+    rows: list[Utterance]
     modalities: dict[str, ImportedModality]
     notes: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)

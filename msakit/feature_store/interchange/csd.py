@@ -22,11 +22,11 @@ from msakit.feature_store.interchange.corpus import (
     Array,
     ImportedCorpus,
     ImportedModality,
-    ImportedRow,
     Intervals,
     read_text,
 )
 from msakit.feature_store.interchange.sandbox import SandboxLimits, load_sandboxed
+from msakit.feature_store.table import Utterance
 
 _CHILD = "msakit.feature_store.interchange.csd_child"
 SEGMENT_KEY = re.compile(r"(?P<video>.+)\[(?P<number>\d+)\]\Z")
@@ -158,7 +158,7 @@ def _read_row(
     labels: CsdSequence,
     split_of: Mapping[str, str],
     label_column: int,
-) -> ImportedRow:
+) -> Utterance:
     name = VIDEO_SEPARATOR.join((video, key[len(video) + 1 : -1]))
     split = split_of.get(name) or split_of.get(video) or split_of.get("*")
     if split is None:
@@ -170,12 +170,12 @@ def _read_row(
         raise StoreError(
             f"{labels.where}: {key} has {len(values)} labels, not {label_column + 1}", "See --label-column."
         )
-    row = ImportedRow(id=name, split=split, label=float(values[label_column]), columns={"video": video})
+    row = Utterance(id=name, split=split, label=float(values[label_column]), extra={"video": video})
     names = labels.dimension_names
     for number, value in enumerate(values):
         if number != label_column:
             suffix = names[number] if len(names) == len(values) else str(number)
-            row.columns[f"label_{suffix}"] = float(value)
+            row.extra[f"label_{suffix}"] = float(value)
     return row
 
 

@@ -21,7 +21,6 @@ from msakit.feature_store.interchange.corpus import (
     Array,
     ImportedCorpus,
     ImportedModality,
-    ImportedRow,
     Intervals,
 )
 from msakit.feature_store.interchange.known_files import describe_source, load_known_files
@@ -30,7 +29,7 @@ from msakit.feature_store.interchange.report import ImportReport, build_report
 from msakit.feature_store.interchange.survey import ModalitySurvey, Progress, survey_corpus
 from msakit.feature_store.keys import sample_key
 from msakit.feature_store.store import FeatureStore
-from msakit.feature_store.table import FeatureColumn, Sample, SampleTable
+from msakit.feature_store.table import FeatureColumn, Sample, SampleTable, Utterance
 
 IMPORTER = "import@1"
 LARGEST = {name: float(np.finfo(name).max) for name in ("float16", "float32")}
@@ -169,7 +168,7 @@ def _make_ids_unique(corpus: ImportedCorpus) -> None:
     )
     taken, seen = set(counts), Counter[str]()
     for row in corpus.rows:
-        row.columns["source_id"] = row.id
+        row.extra["source_id"] = row.id
         seen[row.id] += 1
         while seen[row.id] > 1 and f"{row.id}#{seen[row.id]}" in taken:
             seen[row.id] += 1
@@ -243,18 +242,9 @@ def _build_table(
 ) -> SampleTable:
     columns = _fill_columns(corpus.rows)
     samples = [
-        Sample(
-            id=row.id,
-            split=row.split,
-            text=row.text,
-            label=row.label,
-            label_name=row.label_name,
-            speaker=row.speaker,
-            dialogue=row.dialogue,
-            utterance=row.utterance,
+        Sample.of(
+            row,
             language=options.language,
-            start_s=row.start_s,
-            end_s=row.end_s,
             features={name: keys[name][number] for name in plans if keys[name][number]},
             extra={name: values[number] for name, values in columns.items()},
         )
@@ -265,12 +255,12 @@ def _build_table(
     return SampleTable.from_samples(samples, fingerprints, {"import": provenance})
 
 
-def _fill_columns(rows: Sequence[ImportedRow]) -> dict[str, list[str | float]]:
+def _fill_columns(rows: Sequence[Utterance]) -> dict[str, list[str | float]]:
     """Extra columns with a value in every row: "" or NaN where a row has none."""
-    names = dict.fromkeys(name for row in rows for name in row.columns)
+    names = dict.fromkeys(name for row in rows for name in row.extra)
     columns: dict[str, list[str | float]] = {}
     for name in names:
-        cells = [row.columns.get(name) for row in rows]
+        cells = [row.extra.get(name) for row in rows]
         textual = any(isinstance(cell, str) for cell in cells)
         missing: str | float = "" if textual else math.nan
         columns[name] = [missing if cell is None else str(cell) if textual else cell for cell in cells]

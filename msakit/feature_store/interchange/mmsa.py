@@ -11,7 +11,6 @@ from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.corpus import (
     SPLIT_ALIASES,
     ImportedCorpus,
-    ImportedRow,
     read_id,
     read_split_name,
 )
@@ -33,7 +32,7 @@ from msakit.feature_store.interchange.sequences import (
     spans_by_length,
     spans_by_zeros,
 )
-from msakit.feature_store.table import SPLITS
+from msakit.feature_store.table import SPLITS, Utterance
 
 
 def is_mmsa(tree: object) -> bool:
@@ -141,7 +140,7 @@ def _count_mask(tokens: Any, where: str) -> int:
     return int(np.count_nonzero(tokens[1]))
 
 
-def _match_rows(data: SplitData, rows: list[ImportedRow], place: str) -> Any:
+def _match_rows(data: SplitData, rows: list[Utterance], place: str) -> Any:
     """Position in an override file of every row of the main file."""
     if "id" not in data:
         if count_rows(data, place) != len(rows):
@@ -165,7 +164,7 @@ def _reorder(column: SequenceColumn, order: Any) -> SequenceColumn:
 
 
 def _override(
-    name: str, data: SplitData, rows: list[ImportedRow], place: str
+    name: str, data: SplitData, rows: list[Utterance], place: str
 ) -> tuple[SequenceColumn, dict[str, Any]]:
     """Sequences of one modality from another file, in the order of `rows`, with lengths if it has any."""
     found, lengths = _read_columns(data, place)

@@ -11,12 +11,12 @@ import numpy as np
 from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.corpus import (
     VIDEO_SEPARATOR,
-    ImportedRow,
     read_id,
     read_number,
     read_text,
     read_whole_number,
 )
+from msakit.feature_store.table import Utterance
 
 UNIMODAL = {"T": "text", "A": "audio", "V": "vision"}
 SEQUENCE_KEYS = ("audio", "vision", "text")
@@ -43,7 +43,7 @@ TABLE_FIELDS = {
 SplitData = Mapping[str, Any]
 
 
-def read_rows(data: SplitData, split: str, place: str) -> list[ImportedRow]:
+def read_rows(data: SplitData, split: str, place: str) -> list[Utterance]:
     """Ids, texts, labels and further columns of one split.
 
     Raises:
@@ -55,15 +55,15 @@ def read_rows(data: SplitData, split: str, place: str) -> list[ImportedRow]:
     rows = []
     for number in range(count):
         name = read_id(ids[number]) if ids else f"{split}-{number:05d}"
-        rows.append(ImportedRow(id=name, split=split, text=read_text(texts[number]) if texts else ""))
+        rows.append(Utterance(id=name, split=split, text=read_text(texts[number]) if texts else ""))
         if VIDEO_SEPARATOR in name:
-            rows[-1].columns["video"] = name.split(VIDEO_SEPARATOR)[0]
+            rows[-1].extra["video"] = name.split(VIDEO_SEPARATOR)[0]
     _read_labels(data, rows, place)
     _read_own_columns(data, rows, place)
     return rows
 
 
-def _read_own_columns(data: SplitData, rows: list[ImportedRow], place: str) -> None:
+def _read_own_columns(data: SplitData, rows: list[Utterance], place: str) -> None:
     columns = data.get(OWN_COLUMNS, {})
     if not isinstance(columns, dict):
         raise StoreError(f"{place}.{OWN_COLUMNS} is not a dictionary of columns", "Remove the key.")
@@ -79,10 +79,10 @@ def _read_own_columns(data: SplitData, rows: list[ImportedRow], place: str) -> N
             elif name in TABLE_FIELDS:
                 setattr(row, name, read_text(value))
             else:
-                row.columns[str(name)] = value if isinstance(value, int | float) else read_text(value)
+                row.extra[str(name)] = value if isinstance(value, int | float) else read_text(value)
 
 
-def _read_labels(data: SplitData, rows: list[ImportedRow], place: str) -> None:
+def _read_labels(data: SplitData, rows: list[Utterance], place: str) -> None:
     regression = next((key for key in ("regression_labels", "labels") if key in data), None)
     if regression is None and "classification_labels" not in data:
         raise StoreError(
@@ -100,7 +100,7 @@ def _read_labels(data: SplitData, rows: list[ImportedRow], place: str) -> None:
             continue
         for number, value in enumerate(_read_list(data, key, len(rows), place)):
             cell = read_number(value, f"{place}.{key}[{number}]") if is_number else _read_class(value)
-            rows[number].columns[column] = cell
+            rows[number].extra[column] = cell
 
 
 def _read_class(value: object) -> str:

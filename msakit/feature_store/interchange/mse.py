@@ -13,7 +13,6 @@ from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.corpus import (
     SPLIT_ALIASES,
     ImportedCorpus,
-    ImportedRow,
     read_number,
     read_split_name,
     read_text,
@@ -26,6 +25,7 @@ from msakit.feature_store.interchange.sequences import (
     spans_by_length,
     spans_by_zeros,
 )
+from msakit.feature_store.table import Utterance
 
 MODALITY_KEYS = {"audio": ("audio",), "vision": ("video", "vision")}
 TEXT_KEYS = ("text", "raw_text")
@@ -95,14 +95,14 @@ def _flatten(parts: Sequence[tuple[str, object, str]]) -> list[tuple[str, list[d
     return sorted(flat, key=lambda item: order.index(item[0]))
 
 
-def _read_row(sample: object, split: str, number: int, where: str) -> ImportedRow:
+def _read_row(sample: object, split: str, number: int, where: str) -> Utterance:
     if not isinstance(sample, dict) or not isinstance(sample.get("features"), dict):
         raise StoreError(f"{where}: the sample has no 'features' dictionary", "Every sample needs one.")
     if "label" not in sample:
         raise StoreError(f"{where}: the sample has no 'label'", "Every sample needs one.")
     features: Mapping[str, Any] = sample["features"]
     text = next((features[key] for key in TEXT_KEYS if isinstance(features.get(key), str | bytes | list)), "")
-    row = ImportedRow(
+    row = Utterance(
         id=read_text(sample.get("id", f"{split}-{number:05d}")), split=split, text=read_text(text)
     )
     row.label, row.label_name = read_label(sample["label"], f"{where}.label")

@@ -12,13 +12,13 @@ from msakit.feature_store.errors import StoreError
 from msakit.feature_store.interchange.corpus import (
     VIDEO_SEPARATOR,
     ImportedCorpus,
-    ImportedRow,
     read_source,
     read_split_name,
     read_whole_number,
 )
 from msakit.feature_store.interchange.csv_text import QUOTING_HINT, CsvProblem, read_csv_records
 from msakit.feature_store.interchange.mse import split_from_name
+from msakit.feature_store.table import Utterance
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "id": ("id", "name", "sample_id", "clip_name", "file"),
@@ -93,7 +93,7 @@ def parse_csv(
     numeric = _labels_are_ratings(records)
     repeated = _repeats_across_splits(records)
     rows = [_read_row(record, numeric=numeric, repeated=repeated) for record in records]
-    for name in {name for row in rows for name in row.columns}:
+    for name in {name for row in rows for name in row.extra}:
         _unify_column(rows, name)
     return ImportedCorpus("csv", rows, {}, notes), records
 
@@ -178,11 +178,11 @@ def _repeats_across_splits(records: list[CsvRow]) -> bool:
     return any(len(found) > 1 for name, found in splits.items() if name)
 
 
-def _read_row(record: CsvRow, *, numeric: bool, repeated: bool) -> ImportedRow:
+def _read_row(record: CsvRow, *, numeric: bool, repeated: bool) -> Utterance:
     dialogue = _dialogue_of(record)
     if dialogue and repeated:
         dialogue = f"{record.split}-{dialogue}"
-    row = ImportedRow(id=_read_id(record, dialogue), split=record.split, text=record.get("text"))
+    row = Utterance(id=_read_id(record, dialogue), split=record.split, text=record.get("text"))
     row.speaker, row.dialogue = record.get("speaker"), dialogue
     if numeric:
         row.label = _read_float(record, "label")
@@ -190,9 +190,9 @@ def _read_row(record: CsvRow, *, numeric: bool, repeated: bool) -> ImportedRow:
         row.label_name = record.get("label")
     row.utterance = read_whole_number(_read_float(record, "utterance"), f"{record.where}: utterance")
     row.start_s, row.end_s = _read_time(record, "start"), _read_time(record, "end")
-    row.columns = dict(record.others)
+    row.extra = dict(record.others)
     if record.get("video"):
-        row.columns["video"] = record.get("video")
+        row.extra["video"] = record.get("video")
     return row
 
 
@@ -225,9 +225,9 @@ def _read_time(record: CsvRow, meaning: str) -> float:
     return 3600.0 * int(hours or 0) + 60.0 * int(minutes) + float(seconds.replace(",", "."))
 
 
-def _unify_column(rows: list[ImportedRow], name: str) -> None:
+def _unify_column(rows: list[Utterance], name: str) -> None:
     """Make an extra column numeric where every filled cell is a number."""
-    cells = [str(row.columns.get(name, "")) for row in rows]
+    cells = [str(row.extra.get(name, "")) for row in rows]
     try:
         numbers = [float(cell) if cell else math.nan for cell in cells]
     except ValueError:
@@ -235,4 +235,4 @@ def _unify_column(rows: list[ImportedRow], name: str) -> None:
     filled = any(not math.isnan(number) for number in numbers)
     values: Sequence[str | float] = numbers if filled else cells
     for row, value in zip(rows, values, strict=True):
-        row.columns[name] = value
+        row.extra[name] = value

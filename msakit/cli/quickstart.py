@@ -75,8 +75,9 @@ def _say_what_next(study: Study, seconds: float) -> None:
         f"\nTest split; done in {seconds / 60:.1f} minutes. Every prediction is in {run}/predictions.test.csv"
     )
     try:
-        say(f"Report: {write_report(run, run / 'report.html')}")
+        say(f"Report: {write_report(study.folder, study.folder / 'report.html')}")
     except MissingExtraError as error:
         say(str(error))
+    say(f"One system's own: msakit report {run}")
     say(f'Next: msakit predict {run} --text "great" --text "awful"')
     say(f'      msakit predict {run} CLIP.mp4 --text "what is said in it"')

@@ -10,6 +10,7 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.media_options import (
+    AudioExtractor,
     DatasetToWrite,
     DryRun,
     ExtractorSettings,
@@ -18,6 +19,7 @@ from msakit.cli.media_options import (
     Segment,
     Transcribe,
     TranscriberName,
+    VisionExtractor,
     segmentation_of,
 )
 from msakit.cli.render import print_json, print_table, progress_bar, say
@@ -46,8 +48,8 @@ def extract(
     manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines; columns: docs/extraction.md.")],
     *,
     store: Annotated[Path, typer.Option(help="The store: a folder, created if absent.")],
-    audio: Annotated[str | None, typer.Option(help="Audio extractor.")] = None,
-    vision: Annotated[str | None, typer.Option(help="Vision extractor.")] = None,
+    audio: AudioExtractor = None,
+    vision: VisionExtractor = None,
     modality: OtherModalities = None,
     dataset: DatasetToWrite = None,
     setting: ExtractorSettings = None,

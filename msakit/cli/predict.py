@@ -20,7 +20,6 @@ from msakit.cli.media_options import (
     SampleDataset,
     SampleIds,
     SampleSplit,
-    SampleStore,
     Segment,
     Sources,
     SpokenText,
@@ -31,6 +30,7 @@ from msakit.cli.media_options import (
     TranscriberSettings,
     segmentation_of,
 )
+from msakit.cli.places import OtherStore
 from msakit.cli.render import number, print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson, parse_overrides
 from msakit.core.errors import ConfigError, InputError, MissingExtraError
@@ -60,7 +60,7 @@ def predict(
     transcriber: TranscriberName = "whisper",
     setting: TranscriberSettings = None,
     ids: SampleIds = None,
-    store: SampleStore = None,
+    store: OtherStore = None,
     dataset: SampleDataset = None,
     split: SampleSplit = None,
     allow_feature_drift: AllowFeatureDrift = False,
@@ -269,10 +269,10 @@ def _show(responses: Sequence[Response]) -> None:
     for each in responses:
         if each.error:
             continue
-        likeliest = "  ".join(f"{name} {chance:.1%}" for name, chance in each.likeliest)
+        likeliest = "  ".join(f"{name} {chance:.3f}" for name, chance in each.likeliest)
         answer = "unreadable" if each.prediction is None else str(each.prediction)
         words = each.label if each.label != answer else ""
-        rows.append((each.id, answer, words, number(each.positive, 3), likeliest or each.generated or ""))
+        rows.append((each.id, answer, words, number(each.positive), likeliest or each.generated or ""))
     columns = ("sample", "answer", "in words", "P(positive)", "likeliest")
     print_table("", columns, rows, right=("answer", "P(positive)"))
 

@@ -5,6 +5,7 @@ Source: github.com/snakers4/silero-vad, whose package carries the weights (MIT).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -57,12 +58,14 @@ def speech_stretches(clip: MediaClip) -> list[tuple[float, float]]:
 @cache
 def _detector() -> tuple[Any, Callable[..., list[dict[str, int]]]]:
     """The model, and what turns its probabilities into stretches."""
-    try:
-        with _one_thread():  # importing it sets torch's threads for the whole process
+    # Importing it sets torch's threads for the whole process, and it loads its model by ways that will go.
+    with _one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
             from silero_vad import get_speech_timestamps_from_probs, load_silero_vad
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("Cutting at pauses", "silero-vad", "vad") from error
-    return load_silero_vad(), get_speech_timestamps_from_probs
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("Cutting at pauses", "silero-vad", "vad") from error
+        return load_silero_vad(), get_speech_timestamps_from_probs
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from msakit.core.pipeline.parameters import Sizes, measure_pipeline
 from msakit.core.pipeline.resolution import ResolvedPipeline, resolve
 from msakit.core.registry.registry import load_registry
 from msakit.feature_store import FeatureStore
+from msakit.runs.location import locate_run
 from msakit.runs.results import read_run
 from msakit.samples.location import locate_store
 from msakit.workflows.assemble import assemble_pipeline, stored_widths
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from msakit.core.registry.registry import Registry
     from msakit.runs.predictions import Answer
     from msakit.training.observer import Observer
+    from msakit.workflows.timeline import Timeline
 
 PathLike = str | Path
 Named = str | Mapping[str, Any]
@@ -151,6 +153,12 @@ class Run:
         answers = predict_media(self._trained, self._registry, [Path(path) for path in paths], texts)
         return answers if isinstance(clips, list | tuple) or len(answers) > 1 else answers[0]
 
+    def timeline(self, clip: PathLike, *, segment: float | str, **options: Any) -> Timeline:
+        """Answer for each segment of a recording and for the whole (`workflows.timeline`)."""
+        from msakit.workflows.timeline import predict_recording
+
+        return predict_recording(self._trained, self._registry, Path(clip), segment, **options)
+
     def report(self, output: PathLike | None = None, *, split: str | None = None) -> Path:
         """Write an HTML report of the run.
 
@@ -164,6 +172,36 @@ class Run:
         from msakit.reports.report import write_report
 
         return write_report(self.path, Path(output or self.path / "report.html"), split=split)
+
+    def save_pretrained(
+        self,
+        folder: PathLike,
+        *,
+        repository: str = "",
+        public_names: Mapping[str, str] | None = None,
+        study: PathLike | None = None,
+    ) -> Path:
+        """Write the run as others may have it: weights, pipeline, feature recipe, versions and a model card.
+
+        Predictions, labels, texts and paths stay here.
+
+        Args:
+            folder: The folder to write; must not exist.
+            repository: ORG/NAME on the hub, for the lines of the card that load it.
+            public_names: A folder of this computer to what others load in its place, such as
+                {"/models/qwen": "hf:Qwen/Qwen3-0.6B"}.
+            study: The folder of a study whose other systems the card shows.
+
+        Returns:
+            The folder; `msakit.load` reads it, and `hf upload ORG/NAME FOLDER` publishes it.
+
+        Raises:
+            InputError: The run was never evaluated, the folder exists, or a local folder has no public name.
+        """
+        from msakit.workflows.share import Sharing, share_run
+
+        sharing = Sharing(repository, public_names or {}, None if study is None else Path(study))
+        return share_run(self.path, Path(folder), self._registry, sharing)
 
     def __repr__(self) -> str:
         dataset = self._trained.resolved.dataset
@@ -255,14 +293,19 @@ def train(
     return Run(train_run(plan, pipeline._registry, observers=observers), pipeline._registry)
 
 
-def load(path: PathLike) -> Run:
-    """Load a finished run with its best weights.
+def load(run: PathLike) -> Run:
+    """Load a finished run with its best weights; nothing that comes with it is executed.
+
+    Args:
+        run: Its folder; else ORG/NAME or ORG/NAME@REVISION on the Hugging Face hub (`hf:ORG/NAME` where a
+            folder here is called ORG).
 
     Raises:
-        InputError: The folder is not a run, or its files are damaged.
+        InputError: It is not a run, or its files are damaged.
+        MsakitError: It is neither here nor can it be fetched.
     """
     registry = load_registry()
-    return Run(load_run(Path(path), registry), registry)
+    return Run(load_run(locate_run(run), registry), registry)
 
 
 def open_store(path: PathLike) -> FeatureStore:

@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "robustness": ("msakit.cli.robustness", "Metrics where modalities are missing."),
     "sweep": ("msakit.cli.sweep", "Run a grid of settings over seeds on the validation split."),
     "report": ("msakit.cli.report", "Write an HTML report of a run or a study."),
+    "push": ("msakit.cli.push", "Share a run on the Hugging Face hub."),
+    "pull": ("msakit.cli.pull", "Copy a shared run from the Hugging Face hub."),
     "extract": ("msakit.cli.extract", "Extract features from media into a store."),
     "store": ("msakit.cli.store", "Create, fill, inspect and repair feature stores."),
     "inspect": ("msakit.cli.inspect", "Inspect prompts, pipelines and samples."),
@@ -57,7 +59,20 @@ def load_command(name: str) -> Any:
             raise PluginError(msg) from error
     command = typer.main.get_command(application)
     command.name = name
+    _name_values(command)
     return command
+
+
+def _name_values(command: Any) -> None:
+    """Call each value by its name, `STORE` in `--store STORE`, and a count `N`; choices are listed."""
+    for child in getattr(command, "commands", {}).values():
+        _name_values(child)
+    for parameter in command.params:
+        kind = parameter.type_descriptor
+        if parameter.metavar or getattr(parameter, "is_flag", False) or kind.is_choice:
+            continue
+        name = max(parameter.opts, key=len).lstrip("-").replace("-", "_").upper()
+        parameter.metavar = "N" if kind.annotation is int else name
 
 
 class LazyGroup(TyperGroup):

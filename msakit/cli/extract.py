@@ -10,12 +10,18 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.media_options import (
+    AudioExtractor,
+    ClipsToExtract,
     DatasetToWrite,
     DryRun,
     ExtractorSettings,
     OtherModalities,
+    Overlap,
+    Segment,
     Transcribe,
     TranscriberName,
+    VisionExtractor,
+    segmentation_of,
 )
 from msakit.cli.render import print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson, ShardOption, parse_pairs
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from msakit.extraction.extract import Engine, Extraction, ExtractionReport
     from msakit.extraction.extractors import ExtractorFactory
     from msakit.extraction.manifest import ManifestRow
+    from msakit.extraction.segments import Segmentation
     from msakit.feature_store.writer import NanPolicy
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -43,16 +50,18 @@ EngineName = Annotated[
 
 @app.command(epilog=_EXAMPLE)
 def extract(
-    manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines; columns: docs/extraction.md.")],
+    clips: ClipsToExtract,
     *,
     store: Annotated[Path, typer.Option(help="The store: a folder, created if absent.")],
-    audio: Annotated[str | None, typer.Option(help="Audio extractor.")] = None,
-    vision: Annotated[str | None, typer.Option(help="Vision extractor.")] = None,
+    audio: AudioExtractor = None,
+    vision: VisionExtractor = None,
     modality: OtherModalities = None,
     dataset: DatasetToWrite = None,
     setting: ExtractorSettings = None,
     transcribe: Transcribe = False,
     transcriber: TranscriberName = "whisper",
+    segment: Segment = None,
+    overlap: Overlap = 0.0,
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
     workers: Annotated[int, typer.Option(min=1, help="Number of extraction processes.")] = 1,
@@ -63,48 +72,52 @@ def extract(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Extract features of every clip of a manifest into a store. Features already stored are kept.
+    """Extract features of every clip of a folder or manifest into a store. Features already stored are kept.
 
     A shard extracts its clips' features. When all of them are in one store (`msakit store merge`), the same
     command without --shard finds them there and writes the dataset's table.
+
+    With --segment, each segment of a recording becomes a sample with its start and end.
     """
     share = Shard.parse(shard)
     settings = _settings(setting)
     writes = (transcriber, settings.pop("text", {})) if transcribe else None
     others = dict(parse_pairs("--modality", modality, example="face=blendshapes"))
     factories = _factories({"audio": audio, "vision": vision, **others}, settings)
-    _check_choices({"--nonfinite": (nonfinite, _POLICIES), "--engine": (engine, _ENGINES)})
+    segmentation, policy = segmentation_of(segment, overlap), _policy(nonfinite)
 
     from msakit.extraction.extract import Extraction
-    from msakit.extraction.manifest import read_manifest
+    from msakit.extraction.sources import read_rows
 
-    rows = share.take(read_manifest(manifest))
+    rows, uncut = _cut(share.take(read_rows(clips)), segmentation)
+    writing = writer_options(wal_dir, no_locks)
     extraction = Extraction(
-        factories,
-        dtype=dtype,
-        nonfinite=cast("NanPolicy", nonfinite),
-        writing=writer_options(wal_dir, no_locks),
-        workers=workers,
-        engine=cast("Engine", engine),
+        factories, dtype=dtype, nonfinite=policy, writing=writing, workers=workers, engine=_engine(engine)
     )
-    name = dataset or manifest.resolve().parent.name
+    name = dataset or (clips if clips.is_dir() else clips.parent).resolve().name
     if writes and not dry_run:
         rows = _transcribe(rows, store, name, *writes)
     table = name if share.count == 1 else None
     report = _dry_run(extraction, rows, store) if dry_run else _run(extraction, rows, store, table)
+    report.add_failures(uncut)
     if as_json:
         print_json({"dataset": name, "dry_run": dry_run, **report.as_dict()})
     else:
-        outcome = "" if dry_run else f"{store}: {_outcome(report, name, with_table=table is not None)}"
-        _print_report(report, outcome)
+        _print_report(report, "" if dry_run else f"{store}: {_outcome(report, table)}")
     if report.failed:
         raise typer.Exit(1)
 
 
-def _check_choices(choices: Mapping[str, tuple[str, Sequence[str]]]) -> None:
-    for option, (given, known) in choices.items():
-        if given not in known:
-            raise InputError(f"{option} {given} is none of {', '.join(known)}.")
+def _policy(nonfinite: str) -> NanPolicy:
+    if nonfinite not in _POLICIES:
+        raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
+    return cast("NanPolicy", nonfinite)
+
+
+def _engine(name: str) -> Engine:
+    if name not in _ENGINES:
+        raise InputError(f"--engine {name} is none of {', '.join(_ENGINES)}.")
+    return cast("Engine", name)
 
 
 def _show_licences(factories: Mapping[str, ExtractorFactory]) -> None:
@@ -144,6 +157,28 @@ def _factories(
     factories = {m: ExtractorFactory(name, settings.get(m, {}), *layers) for m, name in names.items()}
     _show_licences(factories)
     return factories
+
+
+def _cut(
+    rows: list[ManifestRow], segmentation: Segmentation | None
+) -> tuple[list[ManifestRow], dict[str, str]]:
+    """The rows of segments, and why some recordings could not be cut."""
+    if segmentation is None:
+        return rows, {}
+    from msakit.extraction.segments import cut_rows
+
+    with progress_bar() as progress:
+        bar = progress.add_task("cutting", total=len(rows), note="")
+        segments, uncut = cut_rows(
+            rows, segmentation, lambda clip_id: progress.update(bar, advance=1, note=clip_id)
+        )
+    num_texts = sum(bool(row.text) for row in rows)
+    if num_lost := num_texts - sum(bool(row.text) for row in segments):
+        say(
+            f"The texts of {num_lost} recordings are for the whole, so their segments have none. "
+            "--transcribe gives each segment its own words."
+        )
+    return segments, {recording.clip.clip_id: recording.error for recording in uncut}
 
 
 def _transcribe(
@@ -203,10 +238,10 @@ def _print_report(report: ExtractionReport, outcome: str) -> None:
         say(outcome)
 
 
-def _outcome(report: ExtractionReport, name: str, *, with_table: bool) -> str:
+def _outcome(report: ExtractionReport, table: str | None) -> str:
     if report.version is not None:
         num_samples = report.clips - len({problem.clip_id for problem in report.failed})
-        return f"{name}, version {report.version}, {num_samples} samples."
-    if with_table:
+        return f"{table}, version {report.version}, {num_samples} samples."
+    if table is not None:
         return "no table written, as no clip could be extracted."
     return "the features of this shard. Once all are in one store, run the command without --shard."

@@ -9,6 +9,7 @@ import typer
 
 from msakit.cli.context import options
 from msakit.cli.cost_table import megabytes, minutes
+from msakit.cli.places import StoreToRead
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.search_tables import print_plan, print_search
 from msakit.cli.settings import AsJson, ShardOption
@@ -27,15 +28,19 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(
-    epilog="Example: msakit sweep examples/studies/injector.yaml --store msakit/data/demo.h5 --dry-run"
-)
+@app.command(epilog="Example: msakit sweep examples/studies/injector.yaml --store demo --dry-run")
 def sweep(
     study: Annotated[Path, typer.Argument(help="A study file: a pipeline with systems, a grid or a search.")],
     *,
-    store: Annotated[Path, typer.Option(help="The feature store.")],
+    store: StoreToRead,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: runs/ and the file's name.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the runs. [default: runs/ and the file's name]",
+        ),
     ] = None,
     shard: ShardOption = "1/1",
     search: Annotated[bool, typer.Option("--search", help="Search the study's ranges with Optuna.")] = False,

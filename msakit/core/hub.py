@@ -6,9 +6,10 @@ What was fetched before is used without asking the hub again, so a run needs the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
 
 from msakit.core.errors import InputError, MsakitError
 from msakit.core.files import read_json
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOKENIZER_FILES = ("*.json", "*.model", "*.txt", "*.jinja")
+_BY_FOLDER = (
+    "copy the repository's files here by other means and give their folder: a backbone's `path`, an "
+    "extractor's `model`"
+)
+# What the hub's client raises without a network is an error of its HTTP library, which varies.
+_HUB_ERRORS: tuple[Any, ...] = (OSError, ValueError, HfHubHTTPError.__bases__[0])
 _WEIGHTS = (("*.safetensors", "model.safetensors.index.json"), ("*.bin", "pytorch_model.bin.index.json"))
 
 
@@ -58,6 +65,36 @@ def fetch_config(repository: str, revision: str | None = None) -> Path:
         raise _unreachable(repository, error) from error
 
 
+def fetch_files(repository: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    """A folder with those files of a repository that match; the newest, or without a network those here.
+
+    Raises:
+        MsakitError: They are not here and cannot be fetched.
+    """
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
+    except _HUB_ERRORS as error:
+        raise _unreachable(repository, error, "copy its folder here and give the path") from error
+
+
+def upload_folder(folder: Path, repository: str, *, private: bool) -> str:
+    """Put a folder's files into a repository, which is made where there is none; its address.
+
+    Raises:
+        MsakitError: The hub cannot be reached, or refuses.
+    """
+    hub = HfApi()
+    try:
+        made = hub.create_repo(repository, private=private, exist_ok=True)
+        hub.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message="Upload with msakit")
+    except _HUB_ERRORS as error:
+        raise MsakitError(
+            f"'{repository}' could not be uploaded to the Hugging Face hub: {_first_line(error)}",
+            hint="Check the name and the network, and log in with `hf auth login` (a token that may write).",
+        ) from error
+    return str(made.url)
+
+
 def holds_weights(folder: Path) -> bool:
     """Whether a folder has a configuration and all files of its weights."""
     if not (folder / "config.json").is_file():
@@ -89,11 +126,14 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def _unreachable(repository: str, error: Exception) -> MsakitError:
-    reason = str(error).strip().partition("\n")[0]
+def _unreachable(repository: str, error: Exception, otherwise: str = _BY_FOLDER) -> MsakitError:
     return MsakitError(
-        f"'{repository}' is not on this computer and could not be fetched: {reason}",
-        hint="Check the name and the network; log in with `hf auth login` for a gated repository. Or copy "
-        "the repository's files here by other means and give their folder: a backbone's `path`, "
-        "an extractor's `model`.",
+        f"'{repository}' is not on this computer and could not be fetched from the Hugging Face hub: "
+        f"{_first_line(error)}",
+        hint="Check the name and the network; log in with `hf auth login` for a gated or private repository. "
+        f"Or {otherwise}.",
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,6 +1,6 @@
 """A comparison as text: Markdown, CSV, LaTeX and JSON.
 
-Markdown and LaTeX show percentages and set the best of the compared runs in bold; CSV and JSON hold the
+Markdown and LaTeX show three decimals and set the best of the compared runs in bold; CSV and JSON hold the
 unrounded values.
 """
 
@@ -36,7 +36,7 @@ _LATEX = str.maketrans(
 
 
 def show_estimate(metric: Metric, estimate: Estimate | None, plus_minus: str = " ± ") -> str:
-    """The mean and, over several seeds, the sd: `66.23 ± 0.41`."""
+    """The mean and, over several seeds, the sd: `0.662 ± 0.004`."""
     if estimate is None:
         return "-"
     mean = metric.show(estimate.mean)
@@ -51,7 +51,7 @@ def show_interval(metric: Metric, ends: tuple[float, float], *, signed: bool = F
 
 
 def show_signed(metric: Metric, value: float) -> str:
-    """A difference (percentage points for percentages)."""
+    """A difference, with its sign."""
     return ("+" if value > 0 else "") + metric.show(value)
 
 
@@ -98,8 +98,8 @@ def to_markdown(comparison: Comparison) -> str:
         text = show_estimate(metric, row.estimates.get(metric.name))
         return f"**{text}**" if is_best(metric, row, comparison.rows) else text
 
-    blocks = [_markdown_table(*main_table(comparison, cell))]
-    blocks += [_markdown_table(*tested_table(comparison, metric)) for metric in comparison.tested]
+    blocks = [markdown_table(*main_table(comparison, cell))]
+    blocks += [markdown_table(*tested_table(comparison, metric)) for metric in comparison.tested]
     blocks.append("\n".join(notes(comparison)))
     return "\n\n".join(blocks) + "\n"
 
@@ -196,7 +196,9 @@ def tested_table(comparison: Comparison, metric: Metric) -> tuple[list[str], lis
     return header, rows
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A pipe table; the columns after the first hold numbers."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

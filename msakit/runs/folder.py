@@ -23,6 +23,7 @@ from msakit.core.errors import InputError
 from msakit.core.files import dump_yaml, read_json, to_json
 from msakit.runs.adapter_file import feature_widths
 from msakit.runs.checkpoint import ADAPTER_FILE, LORA_FOLDER, read_commit
+from msakit.runs.provenance import file_digest
 from msakit.runs.record import RECORD_FILE, read_record
 from msakit.runs.results import is_run, seed_folders
 
@@ -155,6 +156,12 @@ class Run:
             length = read_commit(self.folder).history_bytes
             if self.history_file.stat().st_size > length:
                 os.truncate(self.history_file, length)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the files that make predictions (settings, tensors), by their path in the run."""
+        files = [self.pipeline_file, self.folder / "features.json"]
+        files += sorted(path for path in self.adapter_folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.folder)): file_digest(path) for path in files}
 
     # Tensors
 

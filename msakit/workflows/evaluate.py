@@ -151,7 +151,7 @@ def _evaluate_split(
             "samples_per_s": {split: len(rows) / seconds},
             "baselines": constant_answers(samples, split, resolved),
             "diagnostics": dict(described_diagnostics(pipeline)),
-            "digests": {table.name: file_digest(table), **file_digests(trained.run)},
+            "digests": {table.name: file_digest(table), **trained.run.digests()},
             "truncation": _truncation(pipeline),
             "warnings": tuple(_complaints(pipeline, predictions, split)),
         }
@@ -185,13 +185,6 @@ def _write(table: Path, predictions: Predictions, maps: Maps) -> None:
     if maps.arrays:
         large = table.with_name(table.name.replace("predictions.", "diagnostics.")).with_suffix(".npz")
         write_atomically(large, lambda path: write_maps(path, maps))
-
-
-def file_digests(run: Run) -> dict[str, str]:
-    """SHA-256 of the files that made the predictions, by their path in the run: settings, tensors."""
-    files = [run.pipeline_file, run.folder / "features.json"]
-    files += sorted(path for path in run.adapter_folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(run.folder)): file_digest(path) for path in files}
 
 
 def _complaints(pipeline: Pipeline, found: Predictions, split: str) -> list[str]:

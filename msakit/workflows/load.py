@@ -134,6 +134,8 @@ def stored_samples(
 
 def _recorded_store(run: Run) -> Path:
     recorded = run.read_json("provenance.json").get("data", {}).get("store")
-    if not recorded or not Path(recorded).exists():
+    if not recorded:
+        raise InputError(f"{run.folder} does not say where its store is.", hint="Name one with --store.")
+    if not Path(recorded).exists():
         raise InputError(f"The store of {run.folder} ({recorded}) is gone.", hint="Name one with --store.")
     return Path(recorded)

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("msakit.cli.train", "Train a pipeline."),
     "evaluate": ("msakit.cli.evaluate", "Evaluate a trained run: predictions and metrics."),
     "predict": ("msakit.cli.predict", "Predict from media files, text or stored samples."),
+    "demo": ("msakit.cli.demo", "Serve a page on which a run answers for clips."),
     "compare": ("msakit.cli.compare", "Compare runs."),
     "verify": ("msakit.cli.verify", "Check that what a run claims still holds."),
     "diagnose": ("msakit.cli.diagnose", "Look inside a run: modalities, gate, experts, attention."),

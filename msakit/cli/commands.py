@@ -60,7 +60,20 @@ def load_command(name: str) -> Any:
             raise PluginError(msg) from error
     command = typer.main.get_command(application)
     command.name = name
+    _name_values(command)
     return command
+
+
+def _name_values(command: Any) -> None:
+    """Call each value by its name, `STORE` in `--store STORE`, and a count `N`; choices are listed."""
+    for child in getattr(command, "commands", {}).values():
+        _name_values(child)
+    for parameter in command.params:
+        kind = parameter.type_descriptor
+        if parameter.metavar or getattr(parameter, "is_flag", False) or kind.is_choice:
+            continue
+        name = max(parameter.opts, key=len).lstrip("-").replace("-", "_").upper()
+        parameter.metavar = "N" if kind.annotation is int else name
 
 
 class LazyGroup(TyperGroup):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from msakit.cli import completion
 from msakit.cli.context import options
-from msakit.cli.render import data_console, print_table, print_text, progress_bar, talk_console
+from msakit.cli.render import data_console, print_table, print_text, progress_bar, say, talk_console
 from msakit.cli.settings import AsJson
 
 if TYPE_CHECKING:
@@ -46,11 +47,16 @@ class Cluster(StrEnum):
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Runs, evaluations, or folders of runs seed-<n>; the first is the reference."),
+        typer.Argument(
+            metavar="RUNS",
+            help="Runs, evaluations, or folders of runs seed-<n>; the first is the reference.",
+            autocompletion=completion.runs,
+        ),
     ],
     *,
     metric: Annotated[
-        list[str] | None, typer.Option(help="Show and test this metric; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Show and test this metric; may be repeated.", autocompletion=completion.metrics),
     ] = None,
     show_all: Annotated[bool, typer.Option("--all", help="Show every metric and the parameters.")] = False,
     split: Annotated[
@@ -85,6 +91,8 @@ def compare(
     results = options.registry().published() if published else []
     question = Question(split, metric or (), show_all, cluster and cluster.value, resamples)
     comparison = _compare_with_progress(groups, question, results)
+    if published and not any(row.kind == "published" for row in comparison.rows):
+        say(f"No published figures are registered for {comparison.dataset}.")
     chosen = Format.JSON if as_json else output_format
     if chosen is Format.TABLE:
         _print_tables(comparison, show_all=show_all)
@@ -120,23 +128,24 @@ def _print_tables(comparison: Comparison, *, show_all: bool) -> None:
 
 
 def _print_rows(comparison: Comparison, *, show_all: bool) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from msakit.cli.visible import visible
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("", overflow="fold")
-    extra = ("seeds", "trainable") if show_all else ("seeds",)
-    for heading in (*(metric.title for metric in comparison.metrics), *extra):
-        table.add_column(heading, justify="right", no_wrap=True)
+    titles = [metric.title for metric in comparison.metrics]
+    columns = ("", *titles, "seeds", *(["trainable"] if show_all else []))
+    rows = []
     for row in comparison.rows:
         cells = [_cell(metric, row, comparison) for metric in comparison.metrics]
         cells.append(Text(str(len(row.seeds) or "-")))
         if show_all:
             cells.append(Text("-" if row.num_trainable is None else f"{row.num_trainable:,}"))
-        table.add_row(Text(visible(row.name)), *cells, style=None if row.kind == "run" else "dim")
-    data_console().print(table)
+        line = [Text(visible(row.name)), *cells]
+        if row.kind != "run":
+            for cell in line:
+                cell.stylize("dim")
+        rows.append(line)
+    print_table("", columns, rows, right=columns[1:])
 
 
 def _cell(metric: Metric, row: Row, comparison: Comparison) -> Text:

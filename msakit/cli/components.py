@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
+from msakit.cli import completion
 from msakit.cli.context import options
 from msakit.cli.render import print_json, print_table
 from msakit.cli.settings import AsJson
@@ -73,7 +74,10 @@ def _origin(backbone: BackboneSpec) -> str:
 
 @app.command("show", epilog="Example: msakit components show tgm")
 def show(
-    name: Annotated[str, typer.Argument(help="A short or full name, of any kind.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A short or full name, of any kind.", autocompletion=completion.everything),
+    ],
     *,
     as_json: AsJson = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.places import OtherStore, RunArgument
 from msakit.cli.render import data_console, number, print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson
 from msakit.core.errors import MissingExtraError
@@ -23,13 +24,16 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(epilog="Example: msakit diagnose runs/egmf --split valid --samples 200")
 def diagnose(
-    run: Annotated[Path, typer.Argument(help="A run directory; of a folder of seeds, its first run.")],
+    run: RunArgument,
     *,
     split: Annotated[str, typer.Option(help="Split to diagnose.")] = "test",
     samples: Annotated[int | None, typer.Option(min=2, help="Use at most this many samples.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Use a different store from training.")] = None,
+    store: OtherStore = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for pictures. [default: RUN/diagnosis]")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Folder for pictures. [default: RUN/diagnosis]"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

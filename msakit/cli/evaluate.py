@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.places import OtherStore, RunOrSeeds
 from msakit.cli.render import print_json, progress_bar, say
 from msakit.cli.results import print_metrics
 from msakit.cli.settings import AsJson
@@ -25,10 +26,10 @@ HOWS = ("absent", "mean", "shuffled")
 
 @app.command(epilog="Example: msakit evaluate runs/first --split test --without audio")
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run, or a folder of runs seed-<n>.")],
+    run: RunOrSeeds,
     *,
     split: Annotated[list[str] | None, typer.Option(help="train, valid or test; may be repeated.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Use a different store from training.")] = None,
+    store: OtherStore = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", "-d", help="Another dataset of the store, of the same task.")
     ] = None,
@@ -39,7 +40,8 @@ def evaluate(
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="Take a modality away (text included): MODALITY, or MODALITY=absent|mean|shuffled."
+            metavar="MODALITY",
+            help="Take a modality away, text included; MODALITY=mean or =shuffled replaces it.",
         ),
     ] = None,
     missing: Annotated[
@@ -49,10 +51,8 @@ def evaluate(
             help="Take modalities from a share of the samples: audio=0.3,text=0.5.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of which samples --missing takes them from.")] = 0,
-    decode: Annotated[
-        str | None, typer.Option(help="score or generate. Default: as the run was trained.")
-    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which samples --missing takes from.")] = 0,
+    decode: Annotated[str | None, typer.Option(help="score or generate. [default: as in training]")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's best checkpoint: predictions to disk first, metrics second.

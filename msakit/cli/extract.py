@@ -10,12 +10,17 @@ import typer
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.media_options import (
+    AudioExtractor,
     DatasetToWrite,
     DryRun,
     ExtractorSettings,
     OtherModalities,
+    Overlap,
+    Segment,
     Transcribe,
     TranscriberName,
+    VisionExtractor,
+    segmentation_of,
 )
 from msakit.cli.render import print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson, ShardOption, parse_pairs
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from msakit.extraction.extract import Extraction, ExtractionReport
     from msakit.extraction.extractors import ExtractorFactory
     from msakit.extraction.manifest import ManifestRow
+    from msakit.extraction.segments import Segmentation
     from msakit.feature_store.writer import NanPolicy
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -42,13 +48,15 @@ def extract(
     manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines; columns: docs/extraction.md.")],
     *,
     store: Annotated[Path, typer.Option(help="The store: a folder, created if absent.")],
-    audio: Annotated[str | None, typer.Option(help="Audio extractor.")] = None,
-    vision: Annotated[str | None, typer.Option(help="Vision extractor.")] = None,
+    audio: AudioExtractor = None,
+    vision: VisionExtractor = None,
     modality: OtherModalities = None,
     dataset: DatasetToWrite = None,
     setting: ExtractorSettings = None,
     transcribe: Transcribe = False,
     transcriber: TranscriberName = "whisper",
+    segment: Segment = None,
+    overlap: Overlap = 0.0,
     dtype: Annotated[str, typer.Option(help="Stored as float16, bfloat16 or float32.")] = "float32",
     nonfinite: Annotated[str, typer.Option(help="NaN and infinities: error, keep or zero.")] = "error",
     workers: Annotated[int, typer.Option(min=1, help="Number of extraction processes.")] = 1,
@@ -62,38 +70,43 @@ def extract(
 
     A shard extracts its clips' features. When all of them are in one store (`msakit store merge`), the same
     command without --shard finds them there and writes the dataset's table.
+
+    With --segment, each segment of a recording becomes a sample with its start and end.
     """
     share = Shard.parse(shard)
     settings = _settings(setting)
     writes = (transcriber, settings.pop("text", {})) if transcribe else None
     others = dict(parse_pairs("--modality", modality, example="face=blendshapes"))
     factories = _factories({"audio": audio, "vision": vision, **others}, settings)
-    if nonfinite not in _POLICIES:
-        raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
+    segmentation, policy = segmentation_of(segment, overlap), _policy(nonfinite)
 
     from msakit.extraction.extract import Extraction
     from msakit.extraction.manifest import read_manifest
 
     _show_licences(factories)
-    rows = share.take(read_manifest(manifest))
+    rows, uncut = _cut(share.take(read_manifest(manifest)), segmentation)
     writing = writer_options(wal_dir, no_locks)
-    extraction = Extraction(
-        factories, dtype=dtype, nonfinite=cast("NanPolicy", nonfinite), writing=writing, workers=workers
-    )
+    extraction = Extraction(factories, dtype=dtype, nonfinite=policy, writing=writing, workers=workers)
     name = dataset or manifest.resolve().parent.name
     if writes and not dry_run:
         rows = _transcribe(rows, store, name, *writes)
-    with_table = share.count == 1
-    table = name if with_table else None
+    table = name if share.count == 1 else None
     report = _dry_run(extraction, rows, store) if dry_run else _run(extraction, rows, store, table)
+    report.add_failures(uncut)
     if as_json:
         print_json({"dataset": name, "dry_run": dry_run, **report.as_dict()})
     else:
         _print_report(report, dry_run=dry_run)
         if not dry_run:
-            say(f"{store}: {_outcome(report, name, with_table=with_table)}")
+            say(f"{store}: {_outcome(report, table)}")
     if report.failed:
         raise typer.Exit(1)
+
+
+def _policy(nonfinite: str) -> NanPolicy:
+    if nonfinite not in _POLICIES:
+        raise InputError(f"--nonfinite {nonfinite} is none of {', '.join(_POLICIES)}.")
+    return cast("NanPolicy", nonfinite)
 
 
 def _show_licences(factories: Mapping[str, ExtractorFactory]) -> None:
@@ -131,6 +144,28 @@ def _factories(
         raise ConfigError("--set", [(stray[0], f"settings are written {known}")], hint=remedy)
     layers = (tuple(options.registry_files), tuple(options.plugin_files))
     return {m: ExtractorFactory(name, settings.get(m, {}), *layers) for m, name in names.items()}
+
+
+def _cut(
+    rows: list[ManifestRow], segmentation: Segmentation | None
+) -> tuple[list[ManifestRow], dict[str, str]]:
+    """The rows of segments, and why some recordings could not be cut."""
+    if segmentation is None:
+        return rows, {}
+    from msakit.extraction.segments import cut_rows
+
+    with progress_bar() as progress:
+        bar = progress.add_task("cutting", total=len(rows), note="")
+        segments, uncut = cut_rows(
+            rows, segmentation, lambda clip_id: progress.update(bar, advance=1, note=clip_id)
+        )
+    num_texts = sum(bool(row.text) for row in rows)
+    if num_lost := num_texts - sum(bool(row.text) for row in segments):
+        say(
+            f"The texts of {num_lost} recordings are for the whole, so their segments have none. "
+            "--transcribe gives each segment its own words."
+        )
+    return segments, {recording.clip.clip_id: recording.error for recording in uncut}
 
 
 def _transcribe(
@@ -187,10 +222,10 @@ def _print_report(report: ExtractionReport, *, dry_run: bool) -> None:
                 say(f"  ... and {len(problems) - _SHOWN} more (--json lists all)")
 
 
-def _outcome(report: ExtractionReport, name: str, *, with_table: bool) -> str:
+def _outcome(report: ExtractionReport, table: str | None) -> str:
     if report.version is not None:
         num_samples = report.clips - len({problem.clip_id for problem in report.failed})
-        return f"{name}, version {report.version}, {num_samples} samples."
-    if with_table:
+        return f"{table}, version {report.version}, {num_samples} samples."
+    if table is not None:
         return "no table written, as no clip could be extracted."
     return "the features of this shard. Once all are in one store, run the command without --shard."

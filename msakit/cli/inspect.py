@@ -10,10 +10,11 @@ import typer
 
 from msakit.cli.build import show_pipeline
 from msakit.cli.context import options
+from msakit.cli.pipeline_options import PipelineFile
+from msakit.cli.places import OtherStore, RunArgument, StoreOfWidths
 from msakit.cli.render import print_json, print_table, print_text, say
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.core.errors import InputError
-from msakit.samples.location import locate_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ app = typer.Typer(
 
 @app.command("prompt", epilog='Example: msakit inspect prompt pipeline.yaml --text "what a film"')
 def prompt(
-    pipeline: Annotated[Path, typer.Argument(help="A pipeline file.")],
+    pipeline: PipelineFile,
     *,
     text: Annotated[str, typer.Option(help="The utterance.")] = "What a wonderful film.",
     assignments: Overrides = None,
@@ -75,11 +76,9 @@ def prompt(
 
 @app.command("pipeline", epilog="Example: msakit inspect pipeline pipeline.yaml")
 def pipeline_(
-    pipeline: Annotated[Path, typer.Argument(help="A pipeline file.")],
+    pipeline: PipelineFile,
     *,
-    store: Annotated[
-        str | None, typer.Option(metavar="STORE", help="Take the feature widths from this store.")
-    ] = None,
+    store: StoreOfWidths = None,
     assignments: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -90,8 +89,7 @@ def pipeline_(
 
     registry = options.registry()
     resolved = resolve(read_pipeline(pipeline, parse_overrides(assignments)), registry, source=str(pipeline))
-    place = None if store is None else locate_store(store)
-    sizes = measure_pipeline(resolved, registry, _widths(pipeline, resolved, place))
+    sizes = measure_pipeline(resolved, registry, _widths(pipeline, resolved, store))
     show_pipeline(resolved, sizes, as_json=as_json)
 
 
@@ -108,12 +106,13 @@ def _widths(pipeline: Path, resolved: ResolvedPipeline, store: Path | None) -> M
 
 @app.command("sample", epilog="Example: msakit inspect sample runs/mine movie05708 -o maps")
 def sample(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
-    sample_id: Annotated[str, typer.Argument(help="A stored sample.")],
+    run: RunArgument,
+    sample_id: Annotated[str, typer.Argument(metavar="ID", help="A stored sample.")],
     *,
-    store: Annotated[Path | None, typer.Option(help="The feature store. Default: the run's.")] = None,
+    store: OtherStore = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for attention maps, one SVG each.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Folder for attention maps, one SVG each."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -129,7 +128,7 @@ def sample(
         print_json({**asdict(view.answer), "tokens": view.tokens, "diagnostics": diagnostics})
         return
     rows = [("answer", str(view.answer.prediction))]
-    rows += [("likeliest", f"{name} {chance:.1%}") for name, chance in view.answer.likeliest]
+    rows += [("likeliest", f"{name} {chance:.3f}") for name, chance in view.answer.likeliest]
     rows += [("without", name) for name in view.answer.absent]
     rows += [(name, _shown(values)) for name, values in view.diagnostics.items()]
     print_table("", (sample_id, ""), rows)

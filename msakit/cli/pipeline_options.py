@@ -7,22 +7,25 @@ from typing import Annotated
 
 import typer
 
-StoreName = Annotated[
-    str,
-    typer.Option("--store", metavar="STORE", help="A folder, an .h5 file, or demo, the shipped store."),
-]
-RunFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="RUN", help="The run directory. [default: runs/ and the file's name]"
-    ),
-]
+from msakit.cli import completion
+from msakit.core.registry.specs import Kind
+
+PipelineFile = Annotated[Path, typer.Argument(metavar="PIPELINE", help="A pipeline file.")]
 RecipeName = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Start from a paper's settings (components list recipe).")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Start from a paper's settings (components list recipe).",
+        autocompletion=completion.recipes,
+    ),
 ]
 DatasetName = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Task, labels, prompts and feature widths; or a dataset of the store."),
+    typer.Option(
+        metavar="NAME",
+        help="Task, labels, prompts and feature widths; or a dataset of the store.",
+        autocompletion=completion.datasets,
+    ),
 ]
 EncoderNames = Annotated[
     list[str] | None,
@@ -30,17 +33,32 @@ EncoderNames = Annotated[
         "--encoder",
         metavar="NAME",
         help="The encoder of every modality, or MODALITY=NAME for one; may be repeated.",
+        autocompletion=completion.encoders,
     ),
 ]
 FuserName = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The fuser: combines text and modalities.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The fuser: combines text and modalities.",
+        autocompletion=completion.names_of(Kind.FUSER),
+    ),
 ]
 InjectorName = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The token injector: makes the pseudo tokens.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The token injector: makes the pseudo tokens.",
+        autocompletion=completion.names_of(Kind.INJECTOR),
+    ),
 ]
 BackboneName = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The language model: a name, hf:ORG/NAME, or a folder."),
+    typer.Option(
+        metavar="NAME",
+        help="The language model: a name, hf:ORG/NAME, or a folder.",
+        autocompletion=completion.names_of(Kind.BACKBONE),
+    ),
 ]
 
 

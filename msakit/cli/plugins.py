@@ -59,17 +59,21 @@ def _offers(row: dict[str, Any]) -> str:
 
 
 @app.command("check", epilog="Example: msakit plugins check")
-def check() -> None:
+def check(*, as_json: AsJson = False) -> None:
     """Check every plugin and every component it names; exit 1 if something is wrong."""
     from msakit.core.registry.check import check_registry
 
     registry = options.registry()
     problems = check_registry(registry)
-    for problem in problems:
-        print_text(problem)
+    plugins, components = len(registry.manager.reports), len(registry.components())
+    if as_json:
+        print_json({"plugins": plugins, "components": components, "problems": problems})
+    else:
+        for problem in problems:
+            print_text(problem)
     if problems:
         raise typer.Exit(1)
-    say(f"{len(registry.manager.reports)} plugins and {len(registry.components())} components are in order.")
+    say(f"{plugins} plugins and {components} components checked, no problems.")
 
 
 @app.command("new", epilog="Example: msakit plugins new my_encoder --kind encoder")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from msakit.cli.completion import runs
 from msakit.cli.context import options
 from msakit.cli.render import print_text, say
 from msakit.cli.settings import parse_pairs
@@ -17,7 +18,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(epilog="Example: msakit push runs/tgm/seed-1111 my-lab/tgm-mosei --private")
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run.", autocompletion=runs)],
     repository: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The repository; made if need be.")],
     *,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
@@ -33,7 +34,8 @@ def push(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the files here and upload nothing.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Write the files here and upload nothing."),
     ] = None,
 ) -> None:
     """Share a run: weights, pipeline, feature recipe, versions and a model card written from the run.

@@ -11,11 +11,13 @@ import typer
 
 import msakit
 from msakit.cli.context import options
+from msakit.cli.places import StoreToRead
 from msakit.cli.render import say
 from msakit.cli.settings import AsJson
 from msakit.cli.study_tables import print_study
 from msakit.cli.sweep import watch
 from msakit.cli.train import seeded_folders
+from msakit.samples.location import DEMO
 
 if TYPE_CHECKING:
     from msakit.workflows.study import Study
@@ -33,14 +35,13 @@ It shows that the machinery works, not how well it does on people (docs/demo_cor
 @app.command(epilog="Example: msakit quickstart --seeds 3 --output runs/three-seeds")
 def quickstart(
     *,
-    store: Annotated[Path, typer.Option(help="The feature store. Default: the shipped corpus.")] = DATA
-    / "demo.h5",
+    store: StoreToRead = Path(DEMO),
     study_file: Annotated[
-        Path, typer.Option("--study", help="The study to run. Default: the shipped one.")
+        Path, typer.Option("--study", help="The study to run.", show_default="the shipped one")
     ] = DATA / "quickstart.yaml",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the runs.")] = Path(
-        "runs/quickstart"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the runs.")
+    ] = Path("runs/quickstart"),
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per system.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -74,8 +75,9 @@ def _say_what_next(study: Study, seconds: float) -> None:
         f"\nTest split; done in {seconds / 60:.1f} minutes. Every prediction is in {run}/predictions.test.csv"
     )
     try:
-        say(f"Report: {write_report(run, run / 'report.html')}")
+        say(f"Report: {write_report(study.folder, study.folder / 'report.html')}")
     except MissingExtraError as error:
         say(str(error))
+    say(f"One system's own: msakit report {run}")
     say(f'Next: msakit predict {run} --text "great" --text "awful"')
     say(f'      msakit predict {run} CLIP.mp4 --text "what is said in it"')

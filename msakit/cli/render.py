@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,20 @@ from msakit.core.files import to_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from rich.console import JustifyMethod
+
+    from msakit.core.registry.specs import Finding
+
+
+NARROWEST = 20
+"""To which a column of text is wrapped, at most, before columns move below."""
+GAP = 2
+
 
 def data_console() -> Console:
-    """The console for results; wide enough for any table when stdout is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False, emoji=False)
+    """The console for results; wide where stdout is no terminal and COLUMNS does not say how wide."""
+    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if is_known else 160, highlight=False, emoji=False)
 
 
 def talk_console() -> Console:
@@ -39,6 +50,12 @@ def talk_console() -> Console:
 def say(message: str) -> None:
     """Print a message."""
     talk_console().print(visible(message), soft_wrap=True, markup=False)
+
+
+def warn_of(findings: Iterable[Finding]) -> None:
+    """Print what is doubtful about a pipeline."""
+    for finding in findings:
+        say(f"Warning: {finding.key}: {finding.message} {finding.remedy}".rstrip())
 
 
 def print_error(message: str, hint: str | None = None) -> None:
@@ -61,20 +78,52 @@ def print_json(content: Any) -> None:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    right: Sequence[str] = (),
 ) -> None:
-    """Print a table; the columns named in `right` hold numbers."""
-    heading = Text(visible(title)) if title else None
-    table = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        is_number = column in right
-        heading = Text(visible(column))
-        table.add_column(
-            heading, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number
-        )
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    data_console().print(table)
+    """Print a table; the columns named in `right` hold numbers, which are never wrapped.
+
+    What is too wide for the terminal is continued below, the first column repeated.
+    """
+    console = data_console()
+    headings = [Text(visible(column)) for column in columns]
+    cells = [[cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row] for row in rows]
+    numbers = [column in right for column in columns]
+    widths = _least_widths([headings, *cells], numbers)
+    for place, block in enumerate(_blocks(widths, console.width)):
+        caption = Text(visible(title)) if title and place == 0 else None
+        table = Table(title=caption, title_justify="left", header_style="bold", box=None, pad_edge=False)
+        for index in block:
+            justify: JustifyMethod = "right" if numbers[index] else "left"
+            table.add_column(headings[index], justify=justify, overflow="fold", no_wrap=numbers[index])
+        for row in cells:
+            table.add_row(*(row[index] for index in block))
+        console.print(*([""] if place else []), table, sep="\n")
+
+
+def _least_widths(rows: Sequence[Sequence[Text]], numbers: Sequence[bool]) -> list[int]:
+    """The width each column needs; text can be wrapped."""
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        width if is_number else min(width, NARROWEST)
+        for width, is_number in zip(widths, numbers, strict=True)
+    ]
+
+
+def _blocks(widths: Sequence[int], width: int) -> list[list[int]]:
+    """The columns of each table when those of these widths share lines of `width` characters."""
+    blocks = [[0]] if widths else []
+    used = sum(widths[:1])
+    for index in range(1, len(widths)):
+        if used + GAP + widths[index] > width and len(blocks[-1]) > 1:
+            blocks.append([0])
+            used = widths[0]
+        blocks[-1].append(index)
+        used += GAP + widths[index]
+    return blocks
 
 
 class _Shown(TextColumn):
@@ -98,6 +147,6 @@ def progress_bar() -> Progress:
     )
 
 
-def number(value: float | None, digits: int = 4) -> str:
+def number(value: float | None, digits: int = 3) -> str:
     """A number for a table; a dash where it is undefined."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from msakit.cli.places import RunOrStudy
 from msakit.cli.render import print_json, print_text
 from msakit.cli.settings import AsJson
 
@@ -15,10 +16,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(epilog="Example: msakit report runs/tgm --output tgm.html")
 def report(
-    path: Annotated[Path, typer.Argument(help="A run, a folder of seeds, or the folder of a study.")],
+    path: RunOrStudy,
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file to write. [default: report.html in it]")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The file to write. [default: report.html in it]"
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Split to show. [default: test if it was evaluated]")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msakit.cli.render import number, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from msakit.runs.record import Metrics
@@ -15,14 +15,19 @@ if TYPE_CHECKING:
 HIDDEN_PREFIXES = ("support:",)
 
 
-def print_run(folder: Path, *, as_json: bool) -> None:
+def print_runs_as_json(folders: Sequence[Path]) -> None:
+    """Print the record of a run; of several, each under its folder's name."""
+    from msakit.runs.results import read_run
+
+    records = {folder.name: read_run(folder).record.model_dump(mode="json") for folder in folders}
+    print_json(records if len(records) > 1 else next(iter(records.values()), {}))
+
+
+def print_run(folder: Path) -> None:
     """Print a run's metrics beside its baselines, and what it warns of."""
     from msakit.runs.results import read_run
 
     record = read_run(folder).record
-    if as_json:
-        print_json(record.model_dump(mode="json"))
-        return
     columns: dict[str, Metrics] = dict(record.splits)
     for split, baselines in record.baselines.items():
         columns |= {f"{split}: {name} baseline": metrics for name, metrics in baselines.items()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.places import OtherStore, RunArgument
 from msakit.cli.render import number, print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson
 from msakit.core.errors import InputError, MissingExtraError
@@ -23,7 +24,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(epilog="Example: msakit robustness runs/first --rates 0,0.5,1 --seeds 1,2,3")
 def robustness(
-    run: Annotated[Path, typer.Argument(help="A run directory; of a folder of seeds, its first run.")],
+    run: RunArgument,
     *,
     split: Annotated[str, typer.Option(help="Whose samples.")] = "test",
     rates: Annotated[
@@ -31,9 +32,12 @@ def robustness(
     ] = "0,0.25,0.5,0.75,1",
     seeds: Annotated[str, typer.Option(help="Of which samples these are; curves are means.")] = "1,2,3",
     samples: Annotated[int | None, typer.Option(min=2, help="At most so many samples.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Another store than the run was trained on.")] = None,
+    store: OtherStore = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write to. [default: RUN/robustness]")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Folder to write to. [default: RUN/robustness]"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -109,7 +113,7 @@ def _write(found: Robustness, metric: Metric, place: Path) -> list[Path]:
 
 
 def _print(found: Robustness, metric: Metric, run: str) -> None:
-    columns = [f"{rate:.0%}" for rate in found.rates]
+    columns = [f"{rate:g}" for rate in found.rates]
     rows = [
         (
             curve.stream,
@@ -117,5 +121,5 @@ def _print(found: Robustness, metric: Metric, run: str) -> None:
         )
         for curve in found.curves
     ]
-    title = f"{run}, {found.split} split, {found.num_samples} samples: {metric.title} where this share lacks"
+    title = f"{run}, {found.split} split, {found.num_samples} samples: {metric.title} by the share without it"
     print_table(title, ("stream", *columns), rows, right=columns)

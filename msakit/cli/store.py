@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msakit.cli import store_interchange, store_upkeep
+from msakit.cli.places import StoreArgument
 from msakit.cli.render import print_error, print_json, print_table, progress_bar, say
 from msakit.cli.settings import AsJson
 
@@ -24,7 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-StoreArgument = Annotated[Path, typer.Argument(help="The store: a folder or a single .h5 file.")]
 MAX_KEYS_SHOWN = 3
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.places import StoreArgument
 from msakit.cli.render import print_json, print_table
 from msakit.cli.settings import AsJson
 from msakit.cli.store_progress import store_progress
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def check_command(
-    store: Annotated[Path, typer.Argument(help="The store: a folder or a single .h5 file.")],
+    store: StoreArgument,
     dataset: Annotated[str | None, typer.Argument(help="Dataset to check; all when left out.")] = None,
     *,
-    label_range: Annotated[str, typer.Option(help="LOW,HIGH that labels must lie in.")] = "",
+    label_range: Annotated[str, typer.Option(metavar="LOW,HIGH", help="Range that labels must lie in.")] = "",
     label_step: Annotated[float, typer.Option(help="Grid that labels must lie on, such as 0.2.")] = 0.0,
     language: Annotated[str, typer.Option(help="Language tag the texts must be in.")] = "",
     as_json: AsJson = False,

@@ -21,12 +21,18 @@ Dtype = Annotated[str, typer.Option(help="auto, float16, bfloat16, float32 or fl
 Modalities = Annotated[list[str] | None, typer.Option(help="Import only this modality; may be repeated.")]
 ModalityFiles = Annotated[
     list[str] | None,
-    typer.Option(help="MODALITY=FILE (override pickle, .csd) or =FOLDER (.npy a clip); may be repeated."),
+    typer.Option(
+        metavar="MODALITY=FILE",
+        help="A pickle or .csd that replaces the modality, or a folder of .npy files; may be repeated.",
+    ),
 ]
 Extractors = Annotated[
-    list[str] | None, typer.Option(help="MODALITY=NAME@VERSION: the extractor that made the features.")
+    list[str] | None,
+    typer.Option(metavar="MODALITY=NAME", help="The extractor that made the features, as NAME@VERSION."),
 ]
-Columns = Annotated[list[str] | None, typer.Option(help="MEANING=COLUMN of a CSV, as in text=Utterance.")]
+Columns = Annotated[
+    list[str] | None, typer.Option(metavar="MEANING=COLUMN", help="A column of a CSV, as in text=Utterance.")
+]
 Split = Annotated[str, typer.Option(help="Split of samples that have none.")]
 SplitFile = Annotated[Path | None, typer.Option(help="CSV of video or id, and split (for .csd).")]
 LabelColumn = Annotated[int, typer.Option(help="Which dimension of .csd labels is the label.")]

@@ -10,6 +10,7 @@ import typer
 from msakit.cli import store_import_options as given
 from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
+from msakit.cli.places import StoreArgument
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.settings import AsJson, parse_pairs
 from msakit.cli.store_check import check_command
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from msakit.core.registry.specs import DatasetSpec
     from msakit.feature_store.interchange import ImportReport
 
-StoreArgument = Annotated[Path, typer.Argument(help="The store: a folder or a single .h5 file.")]
 PADDING_TEXT = {
     "back": "cut behind",
     "front": "cut before",
@@ -95,8 +95,12 @@ def import_command(
         print_json(report.as_json())
         return
     _print_import(report)
-    written = f"{store}: {dataset}, version {report.version}."
-    say(f"Nothing written (dry run of {store})." if dry_run else written)
+    if dry_run:
+        say(f"Nothing written (dry run of {store}).")
+        return
+    say(f"{store}: {dataset}, version {report.version}.")
+    if spec is None:
+        _print_entry(store, dataset)
 
 
 def export_command(
@@ -142,6 +146,23 @@ def export_command(
 
 def _spec(dataset: str) -> DatasetSpec | None:
     return next((spec for spec in options.registry().datasets() if spec.name == dataset), None)
+
+
+def _print_entry(store: Path, dataset: str) -> None:
+    """Say how the dataset is used, and what a registry file would have to say of it."""
+    from msakit.core.errors import DataError
+    from msakit.core.files import dump_yaml
+    from msakit.samples.stored_dataset import describe_stored
+
+    try:
+        entry = describe_stored(store, dataset)
+    except DataError as error:
+        say(f"Note: {error}")
+        return
+    say(
+        f"Use it as it is: msakit build --dataset {dataset} --store {store}, and the same with train. "
+        f"To change how it is described, put this into a registry.yaml:\n\n{dump_yaml({'datasets': [entry]})}"
+    )
 
 
 def _print_import(report: ImportReport) -> None:

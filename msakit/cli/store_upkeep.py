@@ -62,7 +62,8 @@ def select_command(
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Dataset to select from.")],
     split: Annotated[list[str] | None, typer.Option(help="Keep this split; may be repeated.")] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="Keep samples with COLUMN=VALUE; all given must hold.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Keep such samples; all that are given must hold."),
     ] = None,
     ids: Annotated[Path | None, typer.Option(help="Keep the ids listed in this file, one a line.")] = None,
     dry_run: DryRunOption = False,
@@ -78,7 +79,10 @@ def select_command(
     wanted = read_ids(ids) if ids else None
     rows = matching_rows(table, splits=split or (), where=where or (), ids=wanted)
     if dry_run:
-        say(f"{len(rows)} of {len(table)} samples would be copied to {target}.")
+        if as_json:
+            print_json({"selected": len(rows), "samples": len(table)})
+        else:
+            say(f"{len(rows)} of {len(table)} samples would be copied to {target}.")
         return
     report = copy_selection(source, FeatureStore.create(target), {dataset: table.select(rows)})
     _print_copy(target, report, dry_run=False, as_json=as_json)

@@ -38,7 +38,7 @@ def print_study(study: Study, metrics: Sequence[str], *, as_json: bool = False) 
     for split, (systems, baselines) in found.items():
         rows = [_row(system, values, metrics) for system, values in systems.items()]
         for name, constant in baselines.items():
-            cells = (number(constant.get(metric), 3) for metric in metrics)
+            cells = (number(constant.get(metric)) for metric in metrics)
             rows.append((f"{name} baseline", *cells, "0", "-"))
         print_table(f"{study.config.title}, {split} split (seeds {seeds})", columns, rows, right=columns[1:])
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.places import StoreToRead
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.search_tables import print_plan, print_search
 from msakit.cli.settings import AsJson, ShardOption
@@ -25,15 +26,19 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(
-    epilog="Example: msakit sweep examples/studies/injector.yaml --store msakit/data/demo.h5 --dry-run"
-)
+@app.command(epilog="Example: msakit sweep examples/studies/injector.yaml --store demo --dry-run")
 def sweep(
     study: Annotated[Path, typer.Argument(help="A study file: a pipeline with systems, a grid or a search.")],
     *,
-    store: Annotated[Path, typer.Option(help="The feature store.")],
+    store: StoreToRead,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: runs/ and the file's name.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the runs. [default: runs/ and the file's name]",
+        ),
     ] = None,
     shard: ShardOption = "1/1",
     search: Annotated[bool, typer.Option("--search", help="Search the study's ranges with Optuna.")] = False,
@@ -81,12 +86,12 @@ def _check_options(study: Study, share: Shard, storage: str, *, search: bool) ->
 
 def _print_runs(cells: Sequence[Cell], *, as_json: bool) -> None:
     states = ["finished" if cell.is_finished else "to do" for cell in cells]
-    rows = [(c.system, str(c.seed), state, str(c.folder)) for c, state in zip(cells, states, strict=True)]
+    rows = [(c.system, c.seed, state, str(c.folder)) for c, state in zip(cells, states, strict=True)]
     columns = ("system", "seed", "state", "folder")
     if as_json:
         print_json({"runs": [dict(zip(columns, row, strict=True)) for row in rows]})
     else:
-        print_table("", columns, rows)
+        print_table("", columns, [tuple(map(str, row)) for row in rows])
 
 
 def _search(study: Study, storage: str, *, dry_run: bool, as_json: bool) -> None:

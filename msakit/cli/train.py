@@ -16,16 +16,14 @@ from msakit.cli.pipeline_options import (
     FuserName,
     InjectorName,
     RecipeName,
-    RunFolder,
-    StoreName,
     named,
 )
-from msakit.cli.render import say
-from msakit.cli.results import print_run
+from msakit.cli.places import RunFolder, StoreToRead
+from msakit.cli.render import say, warn_of
+from msakit.cli.results import print_run, print_runs_as_json
 from msakit.cli.settings import AsJson, Overrides, parse_overrides
 from msakit.cli.watching import training_progress
 from msakit.core.errors import MissingExtraError
-from msakit.samples.location import locate_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +43,7 @@ def train(
         typer.Argument(help="A pipeline file, as `msakit build -o` writes it; or name the parts."),
     ] = None,
     *,
-    store: StoreName,
+    store: StoreToRead,
     output: RunFolder = None,
     recipe: RecipeName = None,
     dataset: DatasetName = None,
@@ -72,7 +70,6 @@ def train(
     from msakit.core.files import read_yaml
     from msakit.workflows.assemble import assemble_content
 
-    place = locate_store(store)
     content = assemble_content(
         options.registry(),
         named(dataset=dataset, fuser=fuser, injector=injector, backbone=backbone),
@@ -80,12 +77,16 @@ def train(
         encoders=encoder or [],
         recipe=recipe,
         overrides=parse_overrides(assignments),
-        store=place,
+        store=store,
     )
     folder = output or Path("runs") / (pipeline.stem if pipeline else _run_name(content))
     source = str(pipeline or "the pipeline")
-    for run_folder in _train_seeds(content, source, place, seeded_folders(folder, seeds), resume=resume):
-        print_run(run_folder, as_json=as_json)
+    trained = _train_seeds(content, source, store, seeded_folders(folder, seeds), resume=resume)
+    if as_json:
+        print_runs_as_json(list(trained))
+        return
+    for run_folder in trained:
+        print_run(run_folder)
 
 
 def _train_seeds(
@@ -110,6 +111,8 @@ def _train_seeds(
     for seed, folder in folders:
         seeded = content if seed is None else override(content, [("training.seed", seed)])
         resolved = resolve(parse_pipeline(seeded, source), registry, source=source)
+        if processes.is_main() and folder == folders[0][1]:
+            warn_of(resolved.warnings)
         if Run(folder).is_started and processes.is_main():
             saved = read_commit(folder).step
             say(f"{folder} holds an interrupted training; it continues after step {saved}.")

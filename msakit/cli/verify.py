@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from msakit.cli.context import options
+from msakit.cli.places import OtherStore, RunOrStudy
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.settings import AsJson
 
@@ -21,11 +21,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(epilog="Example: msakit verify runs/tgm")
 def verify(
-    path: Annotated[Path, typer.Argument(help="A run, a folder of seeds, or the folder of a study.")],
+    path: RunOrStudy,
     *,
-    store: Annotated[
-        Path | None, typer.Option(help="The feature store. [default: the one the run recorded]")
-    ] = None,
+    store: OtherStore = None,
     ignore_versions: Annotated[
         bool, typer.Option("--ignore-versions", help="Accept other versions of Python and packages.")
     ] = False,

@@ -101,7 +101,7 @@ class ProgressLines:
         """Log the validation metric."""
         best = ", the best so far" if is_best else ""
         value = number(record.get(self._metric))
-        say(f"{self._title}: epoch {record['epoch'] + 1}, {self._metric} {value}{best}")
+        say(f"{self._title}: epoch {record['epoch']}, {self._metric} {value}{best}")
 
     def on_end(self) -> None:
         """Nothing is left open."""

@@ -60,6 +60,11 @@ class ExtractionReport:
     nonfinite: list[ClipProblem] = field(default_factory=list)
     version: int | None = None
 
+    def add_failures(self, reasons: Mapping[str, str]) -> None:
+        """Count clips that did not get as far as extraction, with the reason of each."""
+        self.clips += len(reasons)
+        self.failed += [ClipProblem(clip_id, "", reason) for clip_id, reason in reasons.items()]
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON types."""
         return asdict(self)

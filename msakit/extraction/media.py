@@ -6,6 +6,8 @@ describe the same second even where a stream begins late.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,16 +18,21 @@ from msakit.core.errors import MediaError, MissingExtraError
 from msakit.extraction.media_limits import (
     OPEN_OPTIONS,
     check_audio_stream,
+    check_length,
     check_num_samples,
     check_picture,
     check_times,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from msakit.core.interfaces import MediaClip
 
+_GAP_S = 0.1  # time stamps jitter by less than that; more is a pause in the stream
+_WARM_UP_S = 0.5  # what MP3, AAC and Opus need to decode before a frame sounds as it does in the whole
 _SLACK_S = 1e-4  # container timestamps are rounded; a frame due now may be stamped a little later
 
 
@@ -53,34 +60,28 @@ def decode_audio(clip: MediaClip, sample_rate_hz: int) -> NDArray[np.float32]:
         NoStreamError: The file has no audio.
         MediaError: The file is missing, damaged, or has no samples in the segment.
     """
-    start, end = clip.start_s or 0.0, clip.end_s
+    pieces: list[NDArray[np.float32]] = []
+    num_samples = 0
     with _open(clip) as (av, container):
-        if not container.streams.audio:
-            raise NoStreamError(f"{clip.path}: no audio stream", hint="Leave audio out for this file.")
-        stream = container.streams.audio[0]
-        check_audio_stream(clip, stream)
-        check_num_samples(clip, _declared_samples(stream, start, end, sample_rate_hz), sample_rate_hz)
-        resampler = av.AudioResampler(format="fltp", rate=sample_rate_hz)
-        pieces: list[NDArray[np.float32]] = []
-        offset: int | None = None
-        num_samples = 0
-        for frame, time_s in _frames(container, stream, start, end):
-            if offset is None:
-                offset = round((time_s - start) * sample_rate_hz)
-                num_samples = max(0, offset)
-            for piece in resampler.resample(frame):
-                num_samples += piece.samples
-                check_num_samples(clip, num_samples, sample_rate_hz)
-                pieces.append(piece.to_ndarray().mean(0))
-        pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(None)] if pieces else []
-    check_num_samples(clip, num_samples, sample_rate_hz)
-    samples = np.concatenate(pieces) if pieces else np.empty(0, np.float32)
-    samples = _shift(samples, offset or 0)
-    if end is not None:
-        samples = samples[: round((end - start) * sample_rate_hz)]
-    if not samples.size:
-        raise MediaError(f"{clip.path}: no audio between {start} s and {end or 'its end'}", hint=_RANGE_HINT)
-    return np.ascontiguousarray(samples, np.float32)
+        stream = _audio_stream(clip, container)
+        declared = _declared_samples(stream, clip.start_s or 0.0, clip.end_s, sample_rate_hz)
+        check_num_samples(clip, declared, sample_rate_hz)
+        for piece in _mono(av, container, stream, clip, sample_rate_hz):
+            num_samples += len(piece)
+            check_num_samples(clip, num_samples, sample_rate_hz)
+            pieces.append(piece)
+    return np.ascontiguousarray(np.concatenate(pieces), np.float32)
+
+
+def audio_pieces(clip: MediaClip, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
+    """The samples of `decode_audio` piece by piece, of recordings however long.
+
+    Raises:
+        NoStreamError: The file has no audio.
+        MediaError: The file is missing, damaged, or has no samples in the segment.
+    """
+    with _open(clip) as (av, container):
+        yield from _mono(av, container, _audio_stream(clip, container), clip, sample_rate_hz)
 
 
 def decode_frames(clip: MediaClip, fps: float) -> Iterator[NDArray[np.uint8]]:
@@ -96,26 +97,52 @@ def decode_frames(clip: MediaClip, fps: float) -> Iterator[NDArray[np.uint8]]:
     due = 0
     shown: Any = None
     with _open(clip) as (av, container):
-        cover = av.stream.Disposition.attached_pic
-        streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+        streams = _video_streams(av, container)
         if not streams:
             raise NoStreamError(f"{clip.path}: no video stream", hint="Leave vision out for this file.")
-        check_picture(clip, streams[0].codec_context.width, streams[0].codec_context.height)
+        stream = streams[0]
+        check_picture(clip, stream.codec_context.width, stream.codec_context.height)
         last_s = start
-        for frame, time_s in _frames(container, streams[0], start, end):
+        for frame, time_s in _frames(container, stream, start, end):
             check_picture(clip, frame.width, frame.height)
             check_times(clip, start, last_s, time_s)
             while shown is not None and start + due / fps < time_s - _SLACK_S:
                 yield _upright(shown)
                 due += 1
             shown, last_s = frame, time_s
-        stop = last_s + 1 / float(streams[0].average_rate or fps)
+        stop = last_s + 1 / float(stream.average_rate or fps)
         stop = stop if end is None else min(stop, end)
         while shown is not None and start + due / fps < stop - _SLACK_S:
             yield _upright(shown)
             due += 1
-    if not due:
-        raise MediaError(f"{clip.path}: no video between {start} s and {end or 'its end'}", hint=_RANGE_HINT)
+        if not due:
+            raise _empty(clip, container, stream)
+
+
+def measure(clip: MediaClip) -> tuple[float, float]:
+    """Where a clip begins and ends in its file, in seconds.
+
+    Read off the packets, without decoding: headers may be silent about the length, or lie.
+
+    Raises:
+        NoStreamError: The file has neither sound nor video.
+        MediaError: The file is missing or damaged, ends before the clip begins, or claims days.
+    """
+    start = clip.start_s or 0.0
+    with _open(clip) as (av, container):
+        streams = [*container.streams.audio, *_video_streams(av, container)]
+        if not streams:
+            raise NoStreamError(f"{clip.path}: neither sound nor video")
+        ends = {stream.index: 0.0 for stream in streams}
+        for packet in container.demux(streams):
+            if packet.size:
+                index = packet.stream.index
+                ends[index] = max(ends[index], _packet_end(packet, ends[index], _origin(container)))
+    end = min(max(ends.values()), math.inf if clip.end_s is None else clip.end_s)
+    if end <= start:
+        raise MediaError(f"{clip.path}: it ends before {start} s", hint=_RANGE_HINT)
+    check_length(clip, end - start)
+    return start, end
 
 
 _RANGE_HINT = "Check start_s and end_s against the file's length."
@@ -142,14 +169,90 @@ def _open(clip: MediaClip) -> Iterator[tuple[Any, Any]]:
         ) from error
 
 
+def _origin(container: Any) -> float:
+    """The container's own time of second 0."""
+    return (container.start_time or 0) / 1_000_000
+
+
+def _packet_end(packet: Any, before_s: float, origin: float) -> float:
+    """When a packet is over; after what came before it where it bears no time."""
+    length_s = float(packet.duration * packet.time_base) if packet.duration else _frame_period(packet.stream)
+    return length_s + (before_s if packet.pts is None else float(packet.pts * packet.time_base) - origin)
+
+
+def _video_streams(av: Any, container: Any) -> list[Any]:
+    """Streams of video; a cover picture is none."""
+    cover = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & cover]
+
+
+def _audio_stream(clip: MediaClip, container: Any) -> Any:
+    if not container.streams.audio:
+        raise NoStreamError(f"{clip.path}: no audio stream", hint="Leave audio out for this file.")
+    check_audio_stream(clip, container.streams.audio[0])
+    return container.streams.audio[0]
+
+
+def _empty(clip: MediaClip, container: Any, stream: Any) -> MediaError:
+    """Why a segment holds nothing: the stream is over while another goes on, or the file is too short."""
+    start = clip.start_s or 0.0
+    stop = "its end" if clip.end_s is None else f"{clip.end_s} s"
+    problem = f"{clip.path}: no {stream.type} between {start} s and {stop}"
+    goes_on = container.duration is not None and container.duration / 1_000_000 > start
+    if goes_on and stream.duration and float(stream.duration * stream.time_base) <= start:
+        return AbsentModalityError(problem)
+    return MediaError(problem, hint=_RANGE_HINT)
+
+
+def _mono(
+    av: Any, container: Any, stream: Any, clip: MediaClip, sample_rate_hz: int
+) -> Iterator[NDArray[np.float32]]:
+    """The clip's samples piece by piece: the mean of the channels, and silence where the stream pauses."""
+    start, end = clip.start_s or 0.0, clip.end_s
+    stop = sys.maxsize if end is None else round((end - start) * sample_rate_hz)
+    position: int | None = None  # of the next sample; the clip begins with sample 0
+    slack, is_empty = 0, True
+    for time_s, samples in _resampled(av, container, stream, clip, sample_rate_hz):
+        due = round((time_s - start) * sample_rate_hz)
+        position = min(due, 0) if position is None else position
+        if (gap := due - position) > slack:
+            check_num_samples(clip, gap, sample_rate_hz)
+            samples = np.concatenate([np.zeros(gap, np.float32), samples])
+        slack = round(_GAP_S * sample_rate_hz)
+        heard = samples[max(0, -position) : max(0, stop - position)]
+        position += len(samples)
+        if heard.size:
+            is_empty = False
+            yield heard
+    if is_empty:
+        raise _empty(clip, container, stream)
+
+
+def _resampled(
+    av: Any, container: Any, stream: Any, clip: MediaClip, sample_rate_hz: int
+) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    """Each frame's time in seconds and its samples, mixed down; what the resampler held back comes last."""
+    resampler = av.AudioResampler(format="fltp", rate=sample_rate_hz)
+    time_s: float | None = None
+    for frame, time_s in _frames(container, stream, clip.start_s or 0.0, clip.end_s):
+        yield time_s, _mixed(resampler.resample(frame))
+    if time_s is not None:
+        yield time_s, _mixed(resampler.resample(None))
+
+
+def _mixed(pieces: Sequence[Any]) -> NDArray[np.float32]:
+    return np.concatenate([np.empty(0, np.float32), *(piece.to_ndarray().mean(0) for piece in pieces)])
+
+
 def _frames(container: Any, stream: Any, start_s: float, end_s: float | None) -> Iterator[tuple[Any, float]]:
     """Decoded frames of a stream that overlap the segment, with their times in seconds."""
     stream.thread_type = (
         "SLICE"  # frame threads would hold several frames more and cost start-up on short clips
     )
-    origin = (container.start_time or 0) / 1_000_000
+    origin = _origin(container)
     if start_s > 0:
-        container.seek(int((origin + start_s) * 1_000_000), backward=True)
+        ahead_s = _WARM_UP_S if stream.type == "audio" else 0.0
+        container.seek(int((origin + max(0.0, start_s - ahead_s)) * 1_000_000), backward=True)
     period = _frame_period(stream)
     pending: tuple[Any, float] | None = None
     count = 0
@@ -188,10 +291,3 @@ def _upright(frame: Any) -> NDArray[np.uint8]:
     """The image as it should be shown: telephones record sideways and note the rotation."""
     turns = round((getattr(frame, "rotation", 0) or 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
-
-
-def _shift(samples: NDArray[np.float32], offset: int) -> NDArray[np.float32]:
-    """Samples that begin `offset` after the segment does: silence in front, or the surplus cut."""
-    if offset >= 0:
-        return np.concatenate([np.zeros(offset, np.float32), samples])
-    return samples[-offset:]

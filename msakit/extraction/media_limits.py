@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MAX_SAMPLES = 1 << 26  # 70 minutes at 16 kHz, 256 MB
 MAX_VIDEO_S = 3600.0
 MAX_STILL_S = 60.0
+MAX_RECORDING_S = 86_400.0
 MAX_PIXELS = 1 << 25
 MIN_RATE_HZ = 1000
 # Playlists (concat, hls, dash, image sequences) are left out: they open other files and addresses.
@@ -48,6 +49,16 @@ def check_num_samples(clip: MediaClip, num_samples: int, sample_rate_hz: int) ->
     if num_samples > MAX_SAMPLES:
         minutes = MAX_SAMPLES / sample_rate_hz / 60
         raise MediaError(f"{clip.path}: more than {minutes:,.0f} minutes of sound", hint=_CUT_HINT)
+
+
+def check_length(clip: MediaClip, seconds: float) -> None:
+    """Refuse a recording longer than anybody's, whose segments would be without number.
+
+    Raises:
+        MediaError: It is longer than `MAX_RECORDING_S`.
+    """
+    if seconds > MAX_RECORDING_S:
+        raise MediaError(f"{clip.path}: claims {seconds / 3600:,.0f} hours", hint=_DAMAGED_HINT)
 
 
 def check_picture(clip: MediaClip, width: int, height: int) -> None:

@@ -31,7 +31,6 @@ class Metric:
         higher_is_better: None for what is neither good nor bad (the share of zeros).
         function: (predictions [N], labels [N]) -> value.
         summary: What it counts, in one sentence.
-        percent: Whether tables show it as a percentage; the value itself is a share all the same.
     """
 
     name: str
@@ -39,11 +38,10 @@ class Metric:
     higher_is_better: bool | None
     function: Score
     summary: str
-    percent: bool = True
 
     def show(self, value: float) -> str:
-        """The value as tables show it: percentages to two decimals, errors and correlations to four."""
-        return "-" if np.isnan(value) else f"{100 * value:.2f}" if self.percent else f"{value:.4f}"
+        """The value as tables show it, to three decimals; a dash where it is undefined."""
+        return "-" if np.isnan(value) else f"{value:.3f}"
 
 
 def _classed(split: Split, score: ClassScore) -> Score:
@@ -111,7 +109,6 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
             False,
             scores.mean_absolute_error,
             "Mean absolute error, predictions not clipped.",
-            percent=False,
         ),
         Metric(
             "corr",
@@ -119,7 +116,6 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
             True,
             scores.pearson_correlation,
             "Pearson's r, predictions not clipped.",
-            percent=False,
         ),
         Metric(
             "acc7",
@@ -180,7 +176,6 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
             False,
             _clipped(scores.mean_absolute_error),
             "Mean absolute error after clipping both sides to [-1, 1].",
-            percent=False,
         ),
         Metric(
             "corr",
@@ -188,7 +183,6 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
             True,
             _clipped(scores.pearson_correlation),
             "Pearson's r after clipping both sides to [-1, 1].",
-            percent=False,
         ),
         Metric(
             "r2",
@@ -196,7 +190,6 @@ FAMILIES: Mapping[str, tuple[Metric, ...]] = {
             True,
             _clipped(scores.r_squared),
             "R squared after clipping both sides to [-1, 1].",
-            percent=False,
         ),
         Metric(
             "acc2",

@@ -59,10 +59,10 @@ def _attention(profiles: Mapping[str, Sequence[float]], titles: Mapping[str, str
 
     def paint(axes: Axes) -> None:
         for (name, profile), colour in zip(profiles.items(), SERIES, strict=False):
-            edges = np.linspace(0, 100, len(profile) + 1)
-            axes.stairs(np.array(profile) * 100, edges, color=colour, label=titles.get(name, name))
-        axes.axhline(100 / len(next(iter(profiles.values()))), color=GREY, linewidth=1, linestyle=":")
-        axes.set(xlabel="time, % of the clip", ylabel="attention, %", ylim=(0, None))
+            edges = np.linspace(0, 1, len(profile) + 1)
+            axes.stairs(np.array(profile), edges, color=colour, label=titles.get(name, name))
+        axes.axhline(1 / len(next(iter(profiles.values()))), color=GREY, linewidth=1, linestyle=":")
+        axes.set(xlabel="time, share of the clip", ylabel="attention", ylim=(0, None))
         axes.legend(frameon=False, fontsize=9)
 
     caption = "Mean over words, heads and the first samples. Dotted: the same everywhere."

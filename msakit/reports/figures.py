@@ -25,6 +25,7 @@ from msakit.metrics.scores import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 BLUE, ORANGE, GREY = "#2f6fab", "#d1622b", "#8a8f98"
 SERIES = (BLUE, ORANGE, "#3b8f5a", "#8a5fb0", "#b8972c", "#4aa3a8", "#b0487c", "#6b7280")
@@ -64,17 +65,22 @@ def draw(paint: Callable[[Axes], None], *, width: float = 5.6, height: float = 3
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
+    return draw_all(lambda canvas: paint(canvas.subplots()), width=width, height=height)
+
+
+def draw_all(paint: Callable[[Canvas], None], *, width: float, height: float) -> str:
+    """SVG text of a whole drawing; like `draw`, but `paint` places its axes itself."""
     try:
         import matplotlib as mpl
-        from matplotlib.figure import Figure as Canvas
+        from matplotlib import figure
     except ModuleNotFoundError as error:
         raise MissingExtraError("The report", "matplotlib", "report") from error
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # The reader's browser has the glyphs (Chinese class names) that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        canvas = Canvas(figsize=(width, height), layout="constrained")
-        paint(canvas.subplots())
+        canvas = figure.Figure(figsize=(width, height), layout="constrained")
+        paint(canvas)
         canvas.savefig(buffer, format="svg", metadata={"Date": None}, dpi=150, transparent=True)
     return buffer.getvalue()
 

@@ -166,7 +166,7 @@ def _results(found: Comparison) -> list[str]:
     constants = [row for row in rows if row.kind == "baseline"]
     table = [
         [
-            metric.title + (" (%)" if metric.percent else ""),
+            metric.title,
             metric.show(mine.estimates[metric.name].mean),
             show_interval(metric, mine.intervals[metric.name]),
             *(show_estimate(metric, row.estimates.get(metric.name)) for row in constants),

@@ -28,15 +28,14 @@ def robustness_figure(
         curves: Stream to mean and deviation at each rate.
         metric: What is measured.
     """
-    shares = np.array(rates) * 100
 
     def paint(axes: Axes) -> None:
         for (stream, (mean, deviation)), colour in zip(curves.items(), SERIES, strict=False):
             values, spread = np.array(mean), np.array(deviation)
-            axes.plot(shares, values, color=colour, marker="o", markersize=4, label=stream)
-            axes.fill_between(shares, values - spread, values + spread, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(rates, values, color=colour, marker="o", markersize=4, label=stream)
+            axes.fill_between(rates, values - spread, values + spread, color=colour, alpha=0.15, linewidth=0)
         axes.axhline(next(iter(curves.values()))[0][0], color=GREY, linewidth=1, linestyle=":")
-        axes.set(xlabel="samples that lack the stream, %", ylabel=metric.title)
+        axes.set(xlabel="share of samples that lack the stream", ylabel=metric.title)
         axes.legend(frameon=False, fontsize=9)
 
     better = "higher" if metric.higher_is_better else "lower"

@@ -88,8 +88,8 @@ def _tiles(run: RunResult, split: str) -> list[tuple[str, str, str]]:
     note = ""
     if baselines:
         name = best(baselines, key=lambda key: baselines[key])
-        note = f"always the {name} of the training labels: {_with_unit(metric, baselines[name])}"
-    tiles = [(f"{metric.title}, {split}", _with_unit(metric, value), note)]
+        note = f"always the {name} of the training labels: {metric.show(baselines[name])}"
+    tiles = [(f"{metric.title}, {split}", metric.show(value), note)]
     if parameters := run.record.parameters:
         share = f"{parameters.trainable / parameters.total:.3%} of {parameters.total:,}"
         tiles.append(("trainable parameters", f"{parameters.trainable:,}", share))
@@ -97,10 +97,6 @@ def _tiles(run: RunResult, split: str) -> list[tuple[str, str, str]]:
         speed = f"{timing.samples_per_s:.1f} samples/s" if timing.samples_per_s else ""
         tiles.append(("training", _duration(timing.train_s), speed))
     return tiles
-
-
-def _with_unit(metric: Metric, value: float) -> str:
-    return metric.show(value) + (" %" if metric.percent and not np.isnan(value) else "")
 
 
 def _duration(seconds: float) -> str:
@@ -144,7 +140,7 @@ def _metrics_by_column(
         for metric in metrics
     ]
     header = ["", *columns, *["what it counts"] * explained]
-    return Table(header, rows, "Accuracies, F1 and shares in percent.", "metrics" if explained else "")
+    return Table(header, rows, style="metrics" if explained else "")
 
 
 def _training_figures(run: RunResult) -> list[Figure]:

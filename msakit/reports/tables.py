@@ -1,6 +1,6 @@
 """A comparison as text: Markdown, CSV, LaTeX and JSON.
 
-Markdown and LaTeX show percentages and set the best of the compared runs in bold; CSV and JSON hold the
+Markdown and LaTeX show three decimals and set the best of the compared runs in bold; CSV and JSON hold the
 unrounded values.
 """
 
@@ -36,7 +36,7 @@ _LATEX = str.maketrans(
 
 
 def show_estimate(metric: Metric, estimate: Estimate | None, plus_minus: str = " ± ") -> str:
-    """The mean and, over several seeds, the sd: `66.23 ± 0.41`."""
+    """The mean and, over several seeds, the sd: `0.662 ± 0.004`."""
     if estimate is None:
         return "-"
     mean = metric.show(estimate.mean)
@@ -51,7 +51,7 @@ def show_interval(metric: Metric, ends: tuple[float, float], *, signed: bool = F
 
 
 def show_signed(metric: Metric, value: float) -> str:
-    """A difference (percentage points for percentages)."""
+    """A difference, with its sign."""
     return ("+" if value > 0 else "") + metric.show(value)
 
 

@@ -5,9 +5,9 @@ Written by `runs.folder.Run.write_record`, read by `read_record`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECORD_FILE = "metrics.json"
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 Metrics = dict[str, float | None]
 """Metric name to value; None where it is undefined."""
@@ -37,7 +37,7 @@ class Timing(_Part):
 
 
 class Outcome(_Part):
-    """How training ended; epochs count from 0, -1 is none."""
+    """How training ended; the first epoch is 1, and 0 is none."""
 
     best_epoch: int
     epochs: int
@@ -118,13 +118,19 @@ class RunRecord(_Part):
     digests: dict[str, str] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    @field_validator("version")
+    @model_validator(mode="before")
     @classmethod
-    def _known_version(cls, version: int) -> int:
-        if not 1 <= version <= RECORD_VERSION:
+    def _known_version(cls, content: Any) -> Any:
+        """Bring an older record to this version: the first counted epochs from 0."""
+        if not isinstance(content, dict) or content.get("version", RECORD_VERSION) == RECORD_VERSION:
+            return content
+        if content["version"] != 1:
             msg = f"this msakit reads records up to version {RECORD_VERSION}; install a newer one"
             raise ValueError(msg)
-        return version
+        training = content.get("training")
+        if isinstance(training, dict) and isinstance(training.get("best_epoch"), int):
+            training = training | {"best_epoch": training["best_epoch"] + 1}
+        return content | {"version": RECORD_VERSION, "training": training}
 
     def defined(self, split: str) -> dict[str, float]:
         """The metrics of a split as numbers; NaN where undefined."""

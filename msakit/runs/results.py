@@ -76,9 +76,11 @@ class RunResult:
 
     @cached_property
     def history(self) -> tuple[dict[str, Any], ...]:
-        """The training log, oldest first; a line cut off by a kill is left out."""
+        """The training log, oldest first, epochs from 1; a line cut off by a kill is left out."""
         path = self.path / "history.jsonl"
-        return tuple(_json_lines(path)) if path.is_file() else ()
+        entries = tuple(_json_lines(path)) if path.is_file() else ()
+        is_old = any(entry.get("epoch") == 0 for entry in entries)  # epochs were counted from 0
+        return tuple(map(_from_one, entries)) if is_old else entries
 
     @cached_property
     def pipeline(self) -> dict[str, Any]:
@@ -179,3 +181,9 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
             raise InputError(f"{path}, line {number}: an object is expected, not {type(entry).__name__}.")
         entries.append(entry)
     return entries
+
+
+def _from_one(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry that counted epochs from 0, counting from 1."""
+    epoch = entry.get("epoch")
+    return entry | {"epoch": epoch + 1} if isinstance(epoch, int) else entry

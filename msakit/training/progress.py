@@ -18,7 +18,7 @@ class Progress:
         epoch: Epochs that were trained and validated.
         batches: Steps of the current epoch that were made.
         step: Steps in all.
-        best_epoch: The epoch with the best validation so far; -1 before the first.
+        best_epoch: The epoch with the best validation so far, the first being 1; 0 before any.
         best_value: Its validation metric.
         seconds: Time spent on training and validation.
         samples: Samples trained on, counted every time.
@@ -28,7 +28,7 @@ class Progress:
     epoch: int = 0
     batches: int = 0
     step: int = 0
-    best_epoch: int = -1
+    best_epoch: int = 0
     best_value: float = math.nan
     seconds: float = 0.0
     samples: int = 0
@@ -37,9 +37,9 @@ class Progress:
     def end_epoch(self, value: float, metric: Metric) -> bool:
         """Count an epoch with its validation value; whether that is the best so far (NaN never is)."""
         is_best = self._improves(value, metric)
+        self.epoch, self.batches = self.epoch + 1, 0
         if is_best:
             self.best_epoch, self.best_value = self.epoch, value
-        self.epoch, self.batches = self.epoch + 1, 0
         return is_best
 
     def _improves(self, value: float, metric: Metric) -> bool:

@@ -144,7 +144,7 @@ class Trainer:
         progress, settings = self.progress, self.settings
         if progress.epoch >= settings.epochs:
             progress.stopped = "all epochs done"
-        elif progress.epoch - 1 - progress.best_epoch >= settings.patience:
+        elif progress.epoch - progress.best_epoch >= settings.patience:
             progress.stopped = f"no better {self.metric.name} for {settings.patience} epochs"
         elif settings.max_minutes is not None and progress.seconds >= 60 * settings.max_minutes:
             progress.stopped = f"time limit of {settings.max_minutes:g} minutes"
@@ -213,7 +213,7 @@ class Trainer:
     def _record_step(self, loss: float) -> None:
         record = {
             "step": self.progress.step,
-            "epoch": self.progress.epoch,
+            "epoch": self.progress.epoch + 1,
             "split": "train",
             "loss": loss,
             "learning_rate": self._schedule.get_last_lr()[0],
@@ -238,10 +238,10 @@ class Trainer:
         if self.metric.name not in metrics:
             msg = f"The validation split gives no {self.metric.name}."
             raise DataError(msg)
+        is_best = self.progress.end_epoch(metrics[self.metric.name], self.metric)
         record = {"step": self.progress.step, "epoch": self.progress.epoch, "split": "valid", **metrics}
         if processes.is_main():
             self.run.append_history(record)
-        is_best = self.progress.end_epoch(metrics[self.metric.name], self.metric)
         for observer in self.observers:
             observer.on_epoch(record, is_best=is_best)
         return is_best

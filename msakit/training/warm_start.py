@@ -79,7 +79,7 @@ class WarmStart:
             loss, valid = self._train_epoch(epoch), self._validate()
             if valid < best:
                 best, best_state = valid, deepcopy(self.pipeline.adapter.state_dict())
-            yield {"step": 0, "epoch": epoch, "split": "warm start", "loss": loss, "valid_loss": valid}
+            yield {"step": 0, "epoch": epoch + 1, "split": "warm start", "loss": loss, "valid_loss": valid}
         self.pipeline.adapter.load_state_dict(best_state)
 
     def _prepare(self) -> None:

@@ -17,6 +17,7 @@ from msakit.evaluation.evaluate import tabulate
 from msakit.extraction.extract import extractor_choice
 from msakit.extraction.extractors import make_extractor
 from msakit.extraction.pool import extract_clips
+from msakit.extraction.segments import RECORDING
 from msakit.extraction.sources import with_texts
 from msakit.extraction.transcription import transcribe_clip
 from msakit.samples.recipe import check_recipe
@@ -192,9 +193,18 @@ def predict_stored(
     size = trained.resolved.config.training.evaluation_batch_size
     for chosen in samples.prefetched([rows[at : at + size] for at in range(0, len(rows), size)]):
         batch = samples.batch(chosen)
-        for response, text in zip(respond_to(trained, batch), batch.texts, strict=True):
-            yield replace(response, text=text or "")
+        for row, response, text in zip(chosen, respond_to(trained, batch), batch.texts, strict=True):
+            yield replace(response, text=text or "", **_place(samples, int(row)))
         on_sample(len(chosen))
+
+
+def _place(samples: Samples, row: int) -> dict[str, Any]:
+    """Which recording a stored segment was cut from, and where; nothing for other samples."""
+    recordings = samples.table.extra.get(RECORDING)
+    if recordings is None or not recordings[row]:
+        return {}
+    start, end = (float(times[row]) for times in (samples.table.start_s, samples.table.end_s))
+    return {"recording": recordings[row], "start_s": start, "end_s": end}
 
 
 def respond_to(trained: TrainedRun, batch: Batch) -> list[Response]:

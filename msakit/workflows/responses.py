@@ -34,12 +34,16 @@ class Response:
         label: The answer in words: the class, or negative, neutral or positive.
         positive: Probability of a positive answer; None where answers have no sign or text was generated.
         likeliest: The most probable answers with their probabilities, best first.
+        probabilities: Every admissible answer's probability; empty where text was generated.
         generated: What was generated, when it was.
         absent: Streams the sample was predicted without.
         text: What is said in it.
         text_by: What wrote the text down; "" where it was given.
         notes: What makes the answer less reliable.
         error: Why there is no answer; "" where there is one.
+        recording: The recording a segment was cut from; "" where the answer is for a whole clip.
+        start_s: Where a segment begins in its recording, in seconds.
+        end_s: Where it ends.
     """
 
     id: str
@@ -53,6 +57,13 @@ class Response:
     text_by: str = ""
     notes: list[str] = field(default_factory=list)
     error: str = ""
+    recording: str = ""
+    start_s: float | None = None
+    end_s: float | None = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+
+
+_COLUMNS = [each.name for each in fields(Response) if each.name != "probabilities"]
 
 
 def respond(found: Predictions, values: Sequence[float]) -> list[Response]:
@@ -63,14 +74,24 @@ def respond(found: Predictions, values: Sequence[float]) -> list[Response]:
         values: The score each answer stands for (regression).
     """
     chances = _positive_chances(found, values)
-    return [_response(answer, chances[row]) for row, answer in enumerate(found.rows())]
+    return [
+        _response(answer, chances[row], _distribution(found, row)) for row, answer in enumerate(found.rows())
+    ]
 
 
-def _response(answer: Answer, positive: float | None) -> Response:
-    return Response(**asdict(answer), label=_in_words(answer.prediction), positive=positive)
+def _response(answer: Answer, positive: float | None, probabilities: dict[str, float]) -> Response:
+    label = in_words(answer.prediction)
+    return Response(**asdict(answer), label=label, positive=positive, probabilities=probabilities)
 
 
-def _in_words(prediction: float | str | None) -> str:
+def _distribution(found: Predictions, row: int) -> dict[str, float]:
+    if found.probabilities is None:
+        return {}
+    return dict(zip(found.answers, found.probabilities[row].tolist(), strict=True))
+
+
+def in_words(prediction: float | str | None) -> str:
+    """An answer in words: a class by its name, a score by its sign."""
     if prediction is None or isinstance(prediction, str):
         return prediction or ""
     return "neutral" if prediction == 0 else _POSITIVE if prediction > 0 else "negative"
@@ -110,8 +131,9 @@ def write_responses(path: Path, responses: Sequence[Response]) -> None:
 
 
 def _flat(response: Response) -> dict[str, Any]:
-    """A row of a table: lists as text."""
+    """A row of a table: lists as text, and no whole distribution."""
     row = asdict(response)
+    del row["probabilities"]
     row["likeliest"] = "; ".join(f"{name} {chance:.4f}" for name, chance in response.likeliest)
     prediction = response.prediction
     is_missing = prediction is None or (isinstance(prediction, float) and math.isnan(prediction))
@@ -121,7 +143,7 @@ def _flat(response: Response) -> dict[str, Any]:
 
 def _write_csv(path: Path, responses: Sequence[Response]) -> None:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [each.name for each in fields(Response)], lineterminator="\n")
+    writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(map(_flat, responses))
     path.write_text(buffer.getvalue(), encoding="utf-8", newline="")
@@ -134,9 +156,8 @@ def _write_jsonl(path: Path, responses: Sequence[Response]) -> None:
 
 def _write_parquet(path: Path, responses: Sequence[Response]) -> None:
     pyarrow, parquet = _import_pyarrow()
-    names = [each.name for each in fields(Response)]
-    kinds = {"positive": pyarrow.float64()}
-    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in names])
+    kinds = dict.fromkeys(("positive", "start_s", "end_s"), pyarrow.float64())
+    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in _COLUMNS])
     table = pyarrow.Table.from_pylist([_flat(response) for response in responses], schema=schema)
     parquet.write_table(table, path)
 

@@ -33,10 +33,10 @@ def test_the_table_has_both_runs_their_difference_and_its_legend(runs: list[str]
     result = CliRunner().invoke(app, [*runs, "--metric", "mae", "--resamples", "50"])
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert ["text", "0.7500", "±", "0.3536", "2"] in lines
-    assert ["fused[1]", "0.1500", "±", "0.0707", "2"] in lines
-    assert ["text", "0.7500", "[0.7500,", "0.7500]", "reference"] in lines
-    tested = ["fused[1]", "0.1500", "[0.1500,", "0.1500]", "-0.6000", "[-0.6000,", "-0.6000]", "0.0196"]
+    assert ["text", "0.750", "±", "0.354", "2"] in lines
+    assert ["fused[1]", "0.150", "±", "0.071", "2"] in lines
+    assert ["text", "0.750", "[0.750,", "0.750]", "reference"] in lines
+    tested = ["fused[1]", "0.150", "[0.150,", "0.150]", "-0.600", "[-0.600,", "-0.600]", "0.0196"]
     assert tested in lines
     assert "mosei, test split, 4 samples." in result.stdout
     assert result.stderr == ""
@@ -46,14 +46,13 @@ def test_at_80_columns_no_number_is_broken_and_all_shows_the_rest(
     runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = io.StringIO()
-    for module in ("render", "compare"):
-        narrow = Console(width=80, file=shown, highlight=False)
-        monkeypatch.setattr(f"msakit.cli.{module}.data_console", lambda narrow=narrow: narrow)
+    narrow = Console(width=80, file=shown, highlight=False)
+    monkeypatch.setattr("msakit.cli.render.data_console", lambda: narrow)
     assert CliRunner().invoke(app, [*runs, "--resamples", "50"]).exit_code == 0
     lines = shown.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
-    assert any(line.split()[-4:] == ["-0.6000", "[-0.6000,", "-0.6000]", "0.0196"] for line in lines)
-    assert any("fused[1]" in line and "0.1500 ± 0.0707" in line for line in lines)
+    assert any(line.split()[-4:] == ["-0.600", "[-0.600,", "-0.600]", "0.0196"] for line in lines)
+    assert any("fused[1]" in line and "0.150 ± 0.071" in line for line in lines)
     shown.truncate(0)
     assert CliRunner().invoke(app, [*runs, "--all", "--resamples", "0"]).exit_code == 0
     assert "Acc-7" in shown.getvalue()

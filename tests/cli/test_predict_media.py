@@ -92,6 +92,68 @@ def test_what_is_missing_is_said(trained, tmp_path):
     assert answer["notes"] == ["vision: no video stream", "no text: pass --text or --transcribe"]
 
 
+def test_segments_are_answered_and_so_is_the_whole(trained, tmp_path, clip):
+    pytest.importorskip("matplotlib")
+    path = CLIPS / clip["path"]
+    cut = ("--segment", "1", "--timeline", tmp_path / "timelines")
+    code, stdout, stderr = run("predict", trained, path, *cut, "--json")
+    assert code == 0, stderr
+    *segments, whole = json.loads(stdout)
+    assert len(segments) > 1
+    assert {each["recording"] for each in segments} == {str(path)}
+    assert [each["start_s"] for each in segments] == [float(at) for at in range(len(segments))]
+    assert (whole["id"], whole["recording"], whole["end_s"]) == (str(path), "", segments[-1]["end_s"])
+    weights = [each["end_s"] - each["start_s"] for each in segments]
+    mean = sum(w * each["prediction"] for w, each in zip(weights, segments, strict=True)) / sum(weights)
+    assert whole["prediction"] == pytest.approx(mean, abs=1e-4)
+    assert whole["notes"] == [
+        f"no text: pass --text or --transcribe ({len(segments)} of {len(segments)} segments)"
+    ]
+    assert {each.suffix for each in (tmp_path / "timelines").iterdir()} == {".json", ".svg"}
+    content = json.loads((tmp_path / "timelines" / f"{path.name}.json").read_text())
+    assert content == {"recording": str(path), "segments": segments, "whole": whole}
+    # A segment is answered as a clip with those bounds is.
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(f"id,path,start_s,end_s\nfirst,{path},0,1\n")
+    [alone] = json.loads(run("predict", trained, manifest, "--json")[1])
+    assert alone["probabilities"] == pytest.approx(segments[0]["probabilities"], abs=1e-5)
+
+
+def test_stored_segments_are_answered_and_so_is_the_whole(trained, tmp_path, clip):
+    manifest = tmp_path / "clips" / "manifest.csv"
+    manifest.parent.mkdir()
+    manifest.write_text(f"id,path\ntalk,{CLIPS / clip['path']}\nbroken,{__file__}\n")
+    extractors = ("--audio", "prosody", "--vision", "blendshapes", "--set", "audio.frame_shift_s=0.1")
+    code, _, stderr = run("extract", manifest, "--store", tmp_path / "s", *extractors, "--segment", "1")
+    assert code == 1
+    assert "broken: " in stderr
+    table = FeatureStore.open(tmp_path / "s").table("clips")
+    assert set(table.extra["recording"]) == {"talk"}
+    command = ("predict", trained, "--store", tmp_path / "s", "--dataset", "clips", "--json")
+    *segments, whole = json.loads(run(*command)[1])
+    assert [each["id"] for each in segments] == list(table.id)
+    assert [each["end_s"] for each in segments] == list(table.end_s)
+    media = json.loads(run("predict", trained, CLIPS / clip["path"], "--segment", "1", "--json")[1])
+    assert whole["prediction"] == pytest.approx(media[-1]["prediction"], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--segment", "ten"), "a number of seconds is expected"),
+        (("--overlap", "2"), "--overlap needs --segment"),
+        (("--timeline", "t"), "--timeline needs --segment"),
+        (("--segment", "2", "--text", "so so"), "--segment cuts media, not texts"),
+    ],
+)
+def test_segments_that_cannot_be_are_refused(trained, clip, arguments, message):
+    code, stdout, stderr = run("predict", trained, CLIPS / clip["path"], *arguments)
+    assert (code, stdout) == (2, "")
+    assert message in stderr
+    stored = ("predict", trained, "--dataset", "demo", "--timeline", "t")
+    assert "are no segments of recordings" in run(*stored)[2]
+
+
 def test_a_stored_dataset_is_answered_whole(trained, tmp_path):
     file = tmp_path / "answers.csv"
     code, _, stderr = run("predict", trained, "--dataset", "demo", "--split", "valid", "-o", file)

@@ -234,15 +234,15 @@ def test_markdown_sets_the_best_run_in_bold(comparison: Comparison) -> None:
     lines = to_markdown(comparison).splitlines()
     assert lines[0] == "|  | MAE | Acc-2 Has0 | seeds |"
     best = comparison.rows[1].estimates["mae"]
-    assert f"| better_50% | **{best.mean:.4f} ± {best.sd:.4f}** |" in lines[3]
+    assert f"| better_50% | **{best.mean:.3f} ± {best.sd:.3f}** |" in lines[3]
     assert "**" not in lines[2].split("|")[2]
-    assert "| mse-adapter (chatglm3-6b) | 0.5147 | - | - |" in lines
+    assert "| mse-adapter (chatglm3-6b) | 0.515 | - | - |" in lines
     assert "mse-adapter (chatglm3-6b): Table 2. Confidence high." in lines
 
 
-def test_percentages_are_shown_as_such(comparison: Comparison) -> None:
+def test_shares_are_shown_as_shares(comparison: Comparison) -> None:
     row = next(line for line in to_markdown(comparison).splitlines() if line.startswith("| mean of"))
-    assert row == "| mean of the training labels | 1.5000 | 50.00 | - |"
+    assert row == "| mean of the training labels | 1.500 | 0.500 | - |"
 
 
 def test_latex_is_escaped_and_balanced(comparison: Comparison) -> None:

@@ -67,9 +67,12 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns |= {f"d:alpha[{index}]": rng.random(60) for index in range(3)}
     columns |= {"d:entropy": rng.random(60)}
     history = [
-        {"step": step, "epoch": step // 5, "split": "train", "loss": 1 / step} for step in range(1, 11)
+        {"step": step, "epoch": 1 + (step - 1) // 5, "split": "train", "loss": 1 / step}
+        for step in range(1, 11)
     ]
-    history += [{"step": 5 * (e + 1), "epoch": e, "split": "valid", "mae": 1.0 - 0.1 * e} for e in range(2)]
+    history += [
+        {"step": 5 * (e + 1), "epoch": e + 1, "split": "valid", "mae": 1.0 - 0.1 * e} for e in range(2)
+    ]
     return write_run(
         tmp_path_factory.mktemp("regression") / "run",
         ["", *values[1:]],
@@ -86,7 +89,7 @@ def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "alpha": {"kind": "weights", "entries": ["small", "large", "other"], "title": ""},
             "attention_text_audio": {"kind": "map", "entries": ["text", "audio"], "title": ""},
         },
-        training={"best_epoch": 1, "epochs": 2, "stopped": "all epochs done"},
+        training={"best_epoch": 2, "epochs": 2, "stopped": "all epochs done"},
     )
 
 
@@ -128,14 +131,14 @@ def test_all_text_of_the_run_is_escaped(page: Page) -> None:
 def test_metrics_stand_beside_baselines_and_other_splits(page: Page, regression: Path) -> None:
     value = read_run(regression).metrics("test")["mae"]
     row = next(row for row in page.rows if row[0] == "MAE")
-    assert row[1:5] == ["0.6543", f"{value:.4f}", "1.6000", "1.5000"]
-    assert any(row[:2] == ["MAE", "0.9877"] for row in page.rows)
-    assert next(row for row in page.rows if row[0] == "missing")[2] == "1.67"
+    assert row[1:5] == ["0.654", f"{value:.3f}", "1.600", "1.500"]
+    assert any(row[:2] == ["MAE", "0.988"] for row in page.rows)
+    assert next(row for row in page.rows if row[0] == "missing")[2] == "0.017"
 
 
 def test_tiles_show_the_main_metric_parameters_and_time(page: Page) -> None:
     shown = " ".join("".join(page.texts).split())
-    assert "always the median of the training labels: 1.5000" in shown
+    assert "always the median of the training labels: 1.500" in shown
     assert "1,234" in shown
     assert "1.000% of 123,400" in shown
     assert "2.1 min" in shown

@@ -28,7 +28,9 @@ def study(tmp_path: Path) -> Path:
     for system, spread in (("concat", 1.5), ("tgm, 6 tokens", 0.3), ("alone", 0.9)):
         for seed in (1111, 2222) if system != "alone" else (1111,):
             values = np.clip(LABELS + rng.normal(0, spread, 40), -3, 3)
-            history = [{"step": e, "epoch": e, "split": "valid", "mae": spread / (e + 1)} for e in range(3)]
+            history = [
+                {"step": e, "epoch": e + 1, "split": "valid", "mae": spread / (e + 1)} for e in range(3)
+            ]
             folder = tmp_path / "study" / system / (f"seed-{seed}" if system != "alone" else "")
             write_run(
                 folder,

@@ -73,6 +73,17 @@ def test_a_damaged_line_inside_the_history_is_an_error(tmp_path: Path) -> None:
         _ = read_run(run).history
 
 
+def test_epochs_that_were_counted_from_0_are_read_as_counted_from_1(tmp_path: Path) -> None:
+    history = [{"epoch": 0, "split": "warm start"}, {"epoch": 0, "split": "valid"}, {"epoch": 1}, {"step": 3}]
+    training = {"best_epoch": 1, "epochs": 2, "stopped": "all epochs done"}
+    old = read_run(write_run(tmp_path / "old", [0.0], [1.0], history=history, version=1, training=training))
+    assert [entry.get("epoch") for entry in old.history] == [1, 1, 2, None]
+    assert (old.record.version, old.record.training.best_epoch) == (2, 2)
+    new = read_run(write_run(tmp_path / "new", [0.0], [1.0], history=old.history, training=training))
+    assert new.history == old.history
+    assert new.record.training.best_epoch == 1
+
+
 def test_seeds_are_one_group_in_numeric_order(tmp_path: Path) -> None:
     for seed in (10, 2, 1):
         write_run(tmp_path / f"seed-{seed}", [0.0], [1.0], seed=seed)

@@ -139,7 +139,8 @@ def test_two_trainings_in_one_folder_do_not_both_go_on(registry, store, tmp_path
     with pytest.raises(RunBusyError, match=rf"is being trained by process {first} on "):
         training(registry, store, tmp_path / "run")()
     assert forked.wait(first) == 0
-    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "history.jsonl").open()]
+    history = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in history]
     assert [step for step in steps if steps.count(step) == 1] == sorted(set(range(1, 13)) - {6, 12})
 
 

@@ -157,7 +157,7 @@ def test_a_text_only_prompt_to_a_frozen_backbone_is_evaluated_as_it_is(registry,
     nothing = {"fuser": "none", "injector": "none", "encoders": {}}
     first = train_run(plan(registry, store, tmp_path / "a", **nothing), registry)
     metrics = first.run.read_json("metrics.json")
-    assert metrics["training"] == {"best_epoch": -1, "epochs": 0, "stopped": "nothing to train"}
+    assert metrics["training"] == {"best_epoch": 0, "epochs": 0, "stopped": "nothing to train"}
     assert metrics["timing"]["samples_per_s"] is None
     assert metrics["parameters"]["trainable"] == 0
     other_seed = {"training": {**tiny_pipeline()["training"], "seed": 2}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,11 @@ MAX_SCORE = 100  # every admissible answer is scored, ten for each point
 
 @dataclass(frozen=True, slots=True)
 class ResolvedPipeline:
-    """A pipeline whose every name is known and whose every setting is valid."""
+    """A pipeline whose every name is known and whose every setting is valid.
+
+    Attributes:
+        warnings: What is doubtful about the combination, without making it impossible.
+    """
 
     config: PipelineConfig
     dataset: DatasetSpec
@@ -34,6 +38,7 @@ class ResolvedPipeline:
     injector: Choice
     backbone: Choice
     backbone_spec: BackboneSpec
+    warnings: tuple[Finding, ...] = ()
 
     @property
     def choices(self) -> list[Choice]:
@@ -97,8 +102,7 @@ def resolve(config: PipelineConfig, registry: Registry, *, source: str = "pipeli
     if problems:
         raise ConfigError(source, problems)
     resolved = ResolvedPipeline(config, dataset, encoders, fuser, injector, backbone, backbone_spec)
-    _refuse_impossible(resolved, registry, source)
-    return resolved
+    return replace(resolved, warnings=_refuse_impossible(resolved, registry, source))
 
 
 def resolve_backbone(name: str, registry: Registry) -> BackboneSpec:
@@ -158,16 +162,19 @@ def _dataset_as_yaml(dataset: DatasetSpec) -> dict[str, Any]:
     return content
 
 
-def _refuse_impossible(resolved: ResolvedPipeline, registry: Registry, source: str) -> None:
+def _refuse_impossible(resolved: ResolvedPipeline, registry: Registry, source: str) -> tuple[Finding, ...]:
+    """Refuse what cannot work; gives what is only doubtful."""
     findings = [*_own_findings(resolved, registry)]
     findings += registry.manager.call("msakit_check_pipeline", pipeline=resolved.config)
     if fatal := [finding for finding in findings if finding.fatal]:
         raise ConfigError(source, [(f.key, f"{f.message} {f.remedy}".strip()) for f in fatal])
+    return tuple(findings)
 
 
 def _own_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Finding]:
     """Impossible combinations that can be detected without building anything."""
     yield from _weighting_findings(resolved)
+    yield from _language_findings(resolved, registry)
     fuser = resolved.fuser.spec
     for form in ("summary", "sequence"):
         if f"needs_{form}" not in fuser.capabilities:
@@ -201,6 +208,21 @@ def _own_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Fi
                 f"the dataset '{resolved.dataset.name}' has no such modality.",
                 f"It has: {known}.",
             )
+
+
+def _language_findings(resolved: ResolvedPipeline, registry: Registry) -> Iterator[Finding]:
+    """A backbone that does not read the language of the corpus."""
+    language, known = resolved.dataset.language, resolved.backbone_spec.languages
+    if not known or not language or language.partition("-")[0] in known:
+        return
+    fitting = [spec.name for spec in registry.backbones() if language in spec.languages]
+    yield Finding(
+        "backbone",
+        f"'{resolved.backbone_spec.name}' reads {', '.join(known)}, and '{resolved.dataset.name}' is in "
+        f"{language}.",
+        f"Backbones that read it: {', '.join(fitting)}." if fitting else "Name one that reads it.",
+        fatal=False,
+    )
 
 
 def _weighting_findings(resolved: ResolvedPipeline) -> Iterator[Finding]:

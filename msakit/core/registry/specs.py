@@ -217,7 +217,7 @@ class Finding:
         key: The dotted key it is about ("fuser").
         message: What is wrong.
         remedy: What would fit.
-        fatal: Whether building must be refused.
+        fatal: Whether building must be refused; else it is a warning.
     """
 
     key: str

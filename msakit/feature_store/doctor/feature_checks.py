@@ -15,6 +15,8 @@ from msakit.feature_store.reader import FeatureReader
 from msakit.feature_store.table import SampleTable
 
 HUGE = 1e6
+TOKENS = "text_bert"
+"""Token ids with their mask and segments, which are constant where nothing is padding."""
 PADDED_SHARE = 0.05
 LENGTH_FACTOR = 20
 ZERO_MARGIN = 2
@@ -96,7 +98,7 @@ def judge_features(table: SampleTable, reader: FeatureReader, tally: FeatureTall
 
 def _judge_columns(where: str, tally: FeatureTally) -> Iterator[DataProblem]:
     constant = np.flatnonzero(tally.lowest == tally.highest).tolist()
-    if constant:
+    if constant and where != TOKENS:
         message = f"{len(constant)} of {len(tally.lowest)} features never change: {_numbers(constant)}."
         remedy = "They carry nothing; a broken extractor often shows so."
         yield DataProblem("constant-feature", "warning", where, message, remedy, len(constant))

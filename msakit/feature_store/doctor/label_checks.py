@@ -17,9 +17,12 @@ RARE = 5
 def check_labels(table: SampleTable, expected: Expectations) -> Iterator[DataProblem]:
     """Findings about ratings and class names."""
     named = np.array([bool(name.strip()) for name in table.label_name], bool)
-    unlabelled = np.flatnonzero(np.isnan(table.label) & ~named).tolist()
-    if unlabelled:
-        yield _finding(table, "no-label", "error", unlabelled, "have no label", "Drop them or label them.")
+    unlabelled = np.flatnonzero(
+        np.isnan(table.label) & ~named & np.array([bool(s) for s in table.split], bool)
+    )
+    if unlabelled.size:
+        remedy = "Drop them or label them."
+        yield _finding(table, "no-label", "error", unlabelled.tolist(), "have no label", remedy)
     rated = np.flatnonzero(~np.isnan(table.label))
     if rated.size:
         yield from _check_ratings(table, rated, expected)

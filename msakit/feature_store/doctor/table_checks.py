@@ -31,7 +31,12 @@ def _check_splits(table: SampleTable) -> Iterator[DataProblem]:
         yield DataProblem("empty-dataset", "error", "table", "There is no sample.", "Import the data again.")
         return
     found = table.splits()
-    for split in SPLITS:
+    if unsplit := found.pop("", 0):
+        message = f"{unsplit} samples have no split."
+        yield DataProblem(
+            "no-split", "info", "split", message, "They can be predicted, not trained on.", unsplit
+        )
+    for split in SPLITS if found else ():
         if split not in found:
             yield DataProblem(
                 "missing-split",

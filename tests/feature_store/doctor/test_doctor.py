@@ -277,3 +277,29 @@ def test_scripts(text: str, tag: str, share: float | None) -> None:
 )
 def test_traces_of_a_wrong_encoding(text: str, garbled: bool) -> None:
     assert is_garbled(text) is garbled
+
+
+def test_clips_to_be_predicted_need_neither_label_nor_split(tmp_path: Path) -> None:
+    samples = [Sample(f"s{number}", "", text=f"sentence {number}", language="en") for number in range(3)]
+    report = _check(tmp_path, samples)
+    assert report.num_errors == 0
+    assert _only(report, "no-split").count == 3
+    assert not {"missing-split", "unknown-split", "no-label"} & {item.code for item in report.findings}
+
+
+def test_an_unlabelled_sample_is_an_error_only_in_a_split(tmp_path: Path) -> None:
+    samples = _change(_change(_samples(), 1, label=math.nan), 2, label=math.nan, split="")
+    assert _only(_check(tmp_path, samples), "no-label").count == 1
+
+
+def test_masks_of_tokens_are_no_constant_features(tmp_path: Path) -> None:
+    tokens, store = FeatureSet("text_bert", "bert@1", 3), FeatureStore.create(tmp_path / "store")
+    filled = []
+    with store.writer(tokens) as writer:
+        for number, sample in enumerate(_samples()):
+            key = sample_key(digest_bytes(bytes([number])))
+            writer.put(key, np.array([[101, 1, 0], [number, 1, 0]], np.float32))
+            filled.append(Sample(**{**vars(sample), "features": {"text_bert": key}}))
+    store.write_table("corpus", SampleTable.from_samples(filled, {"text_bert": tokens.fingerprint}))
+    report = check_dataset(store, "corpus", Expectations())
+    assert "constant-feature" not in {item.code for item in report.findings}

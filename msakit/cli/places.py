@@ -1,0 +1,77 @@
+"""Runs and stores, as several commands take them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from msakit.cli.completion import runs, stores
+from msakit.samples.location import locate_store
+
+
+def _located(store: Path | None) -> Path | None:
+    return None if store is None else locate_store(store)
+
+
+RunArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A run directory; of a folder of seeds, its first run.", autocompletion=runs
+    ),
+]
+RunOrSeeds = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run, or a folder of runs seed-<n>.", autocompletion=runs)
+]
+RunOrStudy = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A run, a folder of seeds, or the folder of a study.", autocompletion=runs
+    ),
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="RUN", help="The run directory. [default: runs/ and the file's name]"
+    ),
+]
+StoreArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="STORE",
+        help="The store: a folder, an .h5 file, or demo, the shipped one.",
+        callback=_located,
+        autocompletion=stores,
+    ),
+]
+StoreToRead = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="A folder, an .h5 file, or demo, the shipped store.",
+        callback=_located,
+        autocompletion=stores,
+    ),
+]
+StoreOfWidths = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="Take the dataset and its feature widths from here.",
+        callback=_located,
+        autocompletion=stores,
+    ),
+]
+OtherStore = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="The feature store. [default: the one of the training]",
+        callback=_located,
+        autocompletion=stores,
+    ),
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import sys
+import webbrowser
 from typing import Annotated
 
 import typer
@@ -46,10 +47,15 @@ def demo(
     respondent = Respondent(trained, registry, transcriber)
     if host != _LOCAL:
         say(f"Whoever reaches {host} can use this page: it asks for no password.")
-    with serve(respondent, host=host, port=port, browser=browser) as address:
+
+    def tell(address: str) -> None:
         print_text(address)
+        sys.stdout.flush()
         say("Ctrl-C ends it.")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            say("Stopped; uploads are removed.")
+        if browser:
+            webbrowser.open(address)
+
+    try:
+        serve(respondent, host=host, port=port, on_ready=tell)
+    except KeyboardInterrupt:
+        say("Stopped; uploads are removed.")

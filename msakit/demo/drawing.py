@@ -7,38 +7,43 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from msakit.workflows.predict import NO_TEXT
+
 if TYPE_CHECKING:
     from msakit.reports.figures import Figure
-    from msakit.workflows.explain import Explanation
     from msakit.workflows.responses import Response
 
 FEW = 12
 """So many answers get a bar with a name each; more of them, as scores are, one histogram."""
 
 
-def answer_page(found: Explanation, label_range: tuple[float, float] | None) -> str:
+def answer_page(
+    response: Response, without: Mapping[str, Response], label_range: tuple[float, float] | None
+) -> str:
     """One answer, its distribution, and what it rests on.
 
     Args:
-        found: The answer.
+        response: The answer.
+        without: Stream to the answer with it left out; may be empty.
         label_range: Lowest and highest score; None for classes.
     """
-    parts = [_headline(found.response)]
-    if found.distribution:
-        drawn = _few(found.distribution) if len(found.distribution) <= FEW else _many(found.distribution)
+    parts, chances = [_headline(response)], list(response.probabilities.items())
+    if chances:
+        drawn = _few(chances) if len(chances) <= FEW else _many(chances)
         parts += ["<h3>How probable each answer is</h3>", drawn]
-    if found.without:
+    if without:
         rest = "The answer with one of them left out. The further it moves, the more rests on it."
         parts += ["<h3>What it rests on</h3>", f'<p class="quiet">{rest}</p>']
-        parts += _contributions(found.response, found.without, label_range)
+        parts += _contributions(response, without, label_range)
     return _page(parts)
 
 
-def maps_page(maps: Sequence[Figure]) -> str:
-    """The fuser's attention maps side by side; nothing where it has none."""
-    if not maps:
+def figures_page(heading: str, figures: Sequence[Figure]) -> str:
+    """Drawings side by side; nothing where there are none."""
+    if not figures:
         return ""
-    return _page(["<h3>Where the fusion looked</h3><div class='maps'>", *map(_picture, maps), "</div>"])
+    drawn = "".join(_picture(figure, figure.title or heading) for figure in figures)
+    return _page([f'<h3>{escape(heading)}</h3><div class="figures">{drawn}</div>'])
 
 
 def problem_page(message: str, hint: str | None = None) -> str:
@@ -70,7 +75,8 @@ def _headline(response: Response) -> str:
     if response.generated is not None:
         words.append(f"generated: {response.generated}")
     notes = [f"Answered without {', '.join(response.absent)}."] if response.absent else []
-    lines = "".join(f'<p class="quiet">{escape(note)}</p>' for note in (*notes, *response.notes))
+    notes += [note for note in response.notes if not note.startswith(NO_TEXT)]  # said already
+    lines = "".join(f'<p class="quiet">{escape(note)}</p>' for note in notes)
     return f'<div class="value">{escape(answer)}</div><p>{escape("; ".join(words))}</p>{lines}'
 
 
@@ -119,15 +125,13 @@ def _contributions(
 
 
 def _in_short(response: Response) -> str:
-    if response.prediction is None:
-        return "no answer"
-    return _shown(response.prediction)
+    return "no answer" if response.prediction is None else _shown(response.prediction)
 
 
 def _place(response: Response, whole: Response, label_range: tuple[float, float] | None) -> str:
-    """A score on its scale, beside that of the whole; of a class, how probable it is."""
+    """A score on its scale, beside that of the whole; of classes, how probable the whole's is."""
     if label_range is None:
-        chance = dict(response.likeliest).get(str(response.prediction), 0.0)
+        chance = response.probabilities.get(str(whole.prediction), 0.0)
         return f'<div class="track"><div class="top" style="width:{chance:.1%}"></div></div>'
     dots = [
         f'<i class="{kind}" style="left:{_share(each.prediction, label_range):.1%}"></i>'
@@ -142,10 +146,7 @@ def _share(score: float, label_range: tuple[float, float]) -> float:
     return min(1.0, max(0.0, (score - low) / (high - low)))
 
 
-def _picture(figure: Figure) -> str:
+def _picture(figure: Figure, name: str) -> str:
     encoded = base64.b64encode(figure.svg.encode()).decode("ascii")
-    title = escape(figure.title)
-    return (
-        f"<figure><figcaption>{title}</figcaption>"
-        f'<img alt="{title}" src="data:image/svg+xml;base64,{encoded}"></figure>'
-    )
+    caption = f"<figcaption>{escape(figure.title)}</figcaption>" if figure.title else ""
+    return f'<figure>{caption}<img alt="{escape(name)}" src="data:image/svg+xml;base64,{encoded}"></figure>'

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.errors import InputError, MissingExtraError
 from msakit.demo.drawing import empty_page
+from msakit.demo.respondent import CUTS, WHOLE
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 LOCAL = "127.0.0.1"
 _STYLE = Path(__file__).with_name("page.css")
+_UPLOADS = "GRADIO_TEMP_DIR"
 _PORTS = range(7860, 7960)
 _CLEAN_EVERY_S, _KEEP_S = 60, 15 * 60
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
@@ -38,11 +41,14 @@ def import_gradio() -> ModuleType:
     return gradio
 
 
-@contextmanager
 def serve(
-    respondent: Respondent, *, host: str = LOCAL, port: int | None = None, browser: bool = False
-) -> Iterator[str]:
-    """Serve the page while the context lasts; its address.
+    respondent: Respondent,
+    *,
+    host: str = LOCAL,
+    port: int | None = None,
+    on_ready: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Serve the page until the process is interrupted.
 
     Uploads and recordings lie in a folder of their own, are removed after a quarter of an hour, and all of
     them at the end.
@@ -51,38 +57,59 @@ def serve(
         respondent: Answers.
         host: The address to listen on.
         port: The port; None takes the first free one from 7860 on.
-        browser: Open the page in the user's browser.
+        on_ready: Called with the page's address once it can be asked for.
 
     Raises:
         MissingExtraError: Gradio is not installed.
         InputError: The port is taken, or the address is none of this computer's.
+        KeyboardInterrupt: The page was served, and the user ended it.
     """
     gradio = import_gradio()
-    with tempfile.TemporaryDirectory(prefix="msakit-demo-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
-        page = build_page(gradio, respondent)
+    import fastapi  # these two come with Gradio
+    import uvicorn
+
+    look = gradio.themes.Default(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+    )
+    with _listening(host, port) as listener, _uploads():
+        application = gradio.mount_gradio_app(
+            fastapi.FastAPI(openapi_url=None),
+            build_page(gradio, respondent),
+            path="/",
+            ssr_mode=False,
+            footer_links=[],
+            theme=look,
+            css_paths=_STYLE,
+        )
+        on_ready(f"http://{host}:{listener.getsockname()[1]}/")
+        config = uvicorn.Config(application, log_level="error", timeout_graceful_shutdown=1)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(host: str, port: int | None) -> socket.socket:
+    for candidate in _PORTS if port is None else (port,):
         try:
-            _, address, _ = page.launch(
-                server_name=host,
-                server_port=port,
-                inbrowser=browser,
-                prevent_thread_lock=True,
-                share=False,
-                quiet=True,
-                ssr_mode=False,
-                footer_links=[],
-                theme=gradio.themes.Default(
-                    primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-                ),
-                css_paths=_STYLE,
-            )
-            yield address
+            return socket.create_server((host, candidate))
         except OSError as error:
-            where = f"{host}:{port or f'{_PORTS.start} to {_PORTS.stop - 1}'}"
-            raise InputError(f"The page cannot be served on {where}.", hint="Give another --port.") from error
+            reason = error.strerror or str(error)
+    where = f"{host}:{port or f'{_PORTS.start} to {_PORTS.stop - 1}'}"
+    raise InputError(
+        f"The page cannot be served on {where}: {reason}.", hint="Give another --port or --host."
+    )
+
+
+@contextmanager
+def _uploads() -> Iterator[None]:
+    """A folder for uploads, gone in the end; Gradio reads its name from the environment."""
+    before = os.environ.get(_UPLOADS)
+    with tempfile.TemporaryDirectory(prefix="msakit-demo-") as folder:
+        os.environ[_UPLOADS] = folder
+        try:
+            yield
         finally:
-            page.close(verbose=False)
-            del os.environ["GRADIO_TEMP_DIR"]
+            os.environ.pop(_UPLOADS)
+            if before is not None:
+                os.environ[_UPLOADS] = before
 
 
 def build_page(gradio: ModuleType, respondent: Respondent) -> Any:
@@ -94,6 +121,7 @@ def build_page(gradio: ModuleType, respondent: Respondent) -> Any:
             with gradio.Column(min_width=340):
                 video, audio = _media(gradio)
                 text = gradio.Textbox(label="Transcript", lines=2, elem_id="transcript")
+                cut = gradio.Dropdown(list(CUTS.items()), value=WHOLE, label="Long recordings", elem_id="cut")
                 with gradio.Row():
                     write = gradio.Button("Transcribe", interactive=respondent.transcriber is not None)
                     ask = gradio.Button("Answer", variant="primary")
@@ -101,11 +129,11 @@ def build_page(gradio: ModuleType, respondent: Respondent) -> Any:
                     gradio.Markdown(respondent.silence)
             with gradio.Column(min_width=340):
                 answer = gradio.HTML(empty_page(), elem_id="answer", padding=False)
-        maps = gradio.HTML(elem_id="maps", padding=False)
+        figures = gradio.HTML(elem_id="figures", padding=False)
         ask.click(
-            lambda video, audio, text: respondent.answer(video or audio, text),
-            [video, audio, text],
-            [answer, maps],
+            lambda video, audio, text, cut: respondent.answer(video or audio, text, cut),
+            [video, audio, text, cut],
+            [answer, figures],
             api_visibility="private",
             **_ONE_AT_A_TIME,
         )

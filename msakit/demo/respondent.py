@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msakit.core.errors import InputError, MsakitError
+from msakit.core.errors import InputError, MediaError, MsakitError
 from msakit.core.interfaces import MediaClip
-from msakit.demo.drawing import answer_page, introduction_page, maps_page, problem_page
+from msakit.demo.drawing import answer_page, figures_page, introduction_page, problem_page
 from msakit.extraction.extractors import licence_notices, make_transcriber
+from msakit.extraction.segments import AT_PAUSES, Segmentation, cut_recordings
 from msakit.extraction.transcription import transcribe_clip
 from msakit.reports.diagnostic_figures import attention_maps
 from msakit.workflows.explain import explain_clip, explain_text
 from msakit.workflows.predict import MediaReader
+from msakit.workflows.timeline import predict_recordings
 
 if TYPE_CHECKING:
     from msakit.core.interfaces import Transcriber
     from msakit.core.registry.registry import Registry
     from msakit.workflows.load import TrainedRun
+
+
+WHOLE = ""
+CUTS = {
+    "one answer for the whole": WHOLE,
+    "an answer every 5 seconds": "5",
+    "an answer every 20 seconds": "20",
+    "an answer between pauses": AT_PAUSES,
+}
 
 
 class Respondent:
@@ -55,13 +67,19 @@ class Respondent:
         facts = [f"Reads {', '.join(self._trained.streams)}; answers: {answers}. Trained on {dataset.name}."]
         return introduction_page(self.title, [*facts, *self._notices], dataset.caution)
 
-    def answer(self, media: str | None, text: str | None) -> tuple[str, str]:
-        """The answer for a media file and its transcript, or for a text alone, and the attention maps.
+    def answer(self, media: str | None, text: str | None, cut: str = WHOLE) -> tuple[str, str]:
+        """The answer, and the drawings that go with it: attention maps, or the timeline of a cut recording.
 
-        Where something is wrong with them, that takes the answer's place.
+        Where something is wrong with what was given, that takes the answer's place.
+
+        Args:
+            media: A media file; None for a text alone.
+            text: Its transcript; each segment of a recording that is cut is transcribed instead.
+            cut: Seconds or "silence" to cut a long recording; WHOLE leaves it as it is.
         """
         try:
-            return self._answer(media, (text or "").strip())
+            said = (text or "").strip()
+            return self._timeline(media, cut) if media and cut != WHOLE else self._answer(media, said)
         except MsakitError as error:
             return _problem(error, media), ""
 
@@ -72,9 +90,24 @@ class Respondent:
             found = explain_clip(self._trained, self._reader, _clip(media, text))
         else:
             found = explain_text(self._trained, text)
-        view, label_range = found.view, self._trained.resolved.dataset.label_range
+        view = found.view
         maps = attention_maps(view.maps, view.tokens, view.described, view.frame_shifts_s)
-        return answer_page(found, label_range), maps_page(maps)
+        answer = answer_page(found.response, found.without, self._label_range)
+        return answer, figures_page("Where the fusion looked", maps)
+
+    def _timeline(self, media: str, cut: str) -> tuple[str, str]:
+        recordings = cut_recordings([_clip(media, "")], Segmentation.parse(cut))
+        (timeline,) = predict_recordings(
+            self._trained, self._reader, recordings, transcriber=self.transcriber
+        )
+        if timeline.whole.error:
+            raise MediaError(timeline.whole.error)
+        answer = answer_page(timeline.whole, {}, self._label_range)
+        return answer, figures_page("Over time", [replace(timeline.figure(), title="")])
+
+    @property
+    def _label_range(self) -> tuple[float, float] | None:
+        return self._trained.resolved.dataset.label_range
 
     def transcribe(self, media: str | None) -> tuple[str, str]:
         """What is said in a media file, and what is wrong with it; one of the two is empty."""

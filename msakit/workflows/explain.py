@@ -23,15 +23,12 @@ class Explanation:
 
     Attributes:
         response: The answer for the whole clip.
-        distribution: Every admissible answer with its probability, in their order; empty where the run
-            generates text.
         without: Stream ("text" or a modality) to the answer with it left out; streams that are there only,
             and none where there is but one.
         view: What the fuser shows of the clip.
     """
 
     response: Response
-    distribution: list[tuple[str, float]]
     without: dict[str, Response]
     view: SampleView
 
@@ -63,14 +60,11 @@ def _explain(
     trained: TrainedRun, batch: Batch, frame_shifts_s: dict[str, float | None], notes: list[str]
 ) -> Explanation:
     view = view_batch(trained, batch, frame_shifts_s)
-    found = view.predictions
-    (response,) = respond(found, trained.pipeline.answers.values)
+    (response,) = respond(view.predictions, trained.pipeline.answers.values)
     present = [name for name in trained.streams if name not in response.absent]
     without = {name: respond_to(trained, batch.without(name))[0] for name in present if len(present) > 1}
-    chances = [] if found.probabilities is None else found.probabilities[0].tolist()
     return Explanation(
         response=replace(response, text=batch.texts[0] or "", notes=notes),
-        distribution=list(zip(found.answers, chances, strict=False)),
         without=without,
         view=view,
     )

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from msakit.workflows.load import TrainedRun
 
 
+NO_TEXT = "no text: pass --text or --transcribe"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Clips read together.
@@ -98,7 +101,7 @@ class MediaReader:
                 notes[clip.clip_id] += _remarks(name, found)
         for clip in clips:
             if self._with_text and not clip.text:
-                notes[clip.clip_id].append("no text: pass --text or --transcribe")
+                notes[clip.clip_id].append(NO_TEXT)
         kept = [at for at, clip in enumerate(clips) if clip.clip_id not in errors]
         batch = self._batch(clips, columns, kept) if kept else None
         return Reading(batch, errors, notes)

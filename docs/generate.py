@@ -1,4 +1,4 @@
-"""Write the pages that are read off the program: cli.md, components.md, settings.md.
+"""Write the pages that are read off the program: api.md, cli.md, components.md, settings.md.
 
 `make docs` runs it before it builds the site; the pages are not committed.
 """
@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import html
+import importlib
+import inspect
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -21,6 +25,8 @@ from msakit.core.pipeline.config import PipelineConfig
 from msakit.core.registry.registry import Registry, load_registry
 from msakit.core.registry.specs import ComponentSpec, Kind
 
+FACE = ("msakit", "msakit.feature_store", "msakit.metrics", "msakit.nn", "msakit.testing")
+SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:", "Yields:")
 FOLDER = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py; edit the program instead. -->\n"
 
@@ -28,7 +34,12 @@ NOTE = "<!-- Written by docs/generate.py; edit the program instead. -->\n"
 def pages() -> dict[str, str]:
     """File name to content of every generated page."""
     registry = load_registry(discover=False)
-    return {"cli.md": cli_page(), "components.md": components_page(registry), "settings.md": settings_page()}
+    return {
+        "api.md": api_page(),
+        "cli.md": cli_page(),
+        "components.md": components_page(registry),
+        "settings.md": settings_page(),
+    }
 
 
 # The command line
@@ -143,6 +154,87 @@ def _component(registry: Registry, spec: ComponentSpec) -> str:
         for name, nested in _nested(config).items()
     ]
     return "\n\n".join([lines[0].rstrip(), *lines[1:], "\n".join(tables)])
+
+
+# The Python face
+
+
+def api_page() -> str:
+    """Every public name with its signature and docstring."""
+    parts = [
+        "# Python reference\n\nThe public names, from their docstrings; what is not here may move without "
+        "notice. [From Python](python.md) shows them at work.\n"
+    ]
+    for path in FACE:
+        module = importlib.import_module(path)
+        parts.append(f"## `{path}`\n\n{_docstring(module)}\n")
+        for name in _public(module):
+            parts += _documented(name, getattr(module, name))
+    return NOTE + "\n".join(parts)
+
+
+def _public(module: ModuleType) -> list[str]:
+    """`__all__`, or what the module itself defines."""
+    own = [
+        name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
+    ]
+    names = getattr(module, "__all__", own)
+    return [name for name in names if not name.startswith("_")]
+
+
+def _documented(name: str, thing: Any) -> Iterator[str]:
+    yield f"### `{name}`\n"
+    if inspect.isfunction(thing):
+        yield f"```text\n{_call(name, thing)}\n```\n"
+    yield f"{_docstring(thing)}\n"
+    if not inspect.isclass(thing):
+        return
+    for method, value in vars(thing).items():
+        function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        if method.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
+            continue
+        yield f"#### `{name}.{method}`\n\n```text\n{_call(method, function)}\n```\n\n{_docstring(function)}\n"
+
+
+def _call(name: str, function: Any) -> str:
+    """A signature, one parameter a line where it is long."""
+    signature = inspect.signature(function)
+    shown = [_parameter(p) for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    line = f"{name}({', '.join(shown)})"
+    gives = signature.return_annotation
+    result = "" if gives is inspect.Signature.empty else f" -> {gives}"
+    if len(line + result) > 80:
+        line = "\n".join([f"{name}(", *(f"    {each}," for each in shown), ")"])
+    return line + result
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    """`name: type = default`, the type unquoted."""
+    name, equals, default = str(parameter.replace(annotation=parameter.empty)).partition("=")
+    typed = f"{name}: {parameter.annotation}" if isinstance(parameter.annotation, str) else name
+    return f"{typed} = {default}" if equals else typed
+
+
+def _docstring(thing: Any) -> str:
+    """A Google docstring as Markdown: sections become lists, indented code a block."""
+    lines = []
+    for block in (inspect.getdoc(thing) or "").split("\n\n"):
+        title, _, rest = block.partition("\n")
+        if title in SECTIONS and rest:
+            entries = re.split(r"\n(?=    \S)", "\n" + rest)[1:]
+            lines.append(f"*{title}*\n\n" + "\n".join(_entry(each) for each in entries))
+        elif block.startswith("    "):
+            lines.append(f"```text\n{inspect.cleandoc(block)}\n```")
+        else:
+            lines.append(html.escape(" ".join(block.split()), quote=False))
+    return "\n\n".join(lines)
+
+
+def _entry(text: str) -> str:
+    name, colon, meaning = " ".join(text.split()).partition(": ")
+    return (
+        f"- `{name}`: {html.escape(meaning, quote=False)}" if colon else f"- {html.escape(name, quote=False)}"
+    )
 
 
 # The pipeline file

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from msakit.core.registry.registry import Registry
     from msakit.runs.predictions import Answer
     from msakit.training.observer import Observer
+    from msakit.workflows.timeline import Timeline
 
 PathLike = str | Path
 Named = str | Mapping[str, Any]
@@ -151,6 +152,12 @@ class Run:
         texts: list[str] = _as_list(text)
         answers = predict_media(self._trained, self._registry, [Path(path) for path in paths], texts)
         return answers if isinstance(clips, list | tuple) or len(answers) > 1 else answers[0]
+
+    def timeline(self, clip: PathLike, *, segment: float | str, **options: Any) -> Timeline:
+        """Answer for each segment of a recording and for the whole (`workflows.timeline`)."""
+        from msakit.workflows.timeline import predict_recording
+
+        return predict_recording(self._trained, self._registry, Path(clip), segment, **options)
 
     def report(self, output: PathLike | None = None, *, split: str | None = None) -> Path:
         """Write an HTML report of the run.

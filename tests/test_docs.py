@@ -33,7 +33,7 @@ PUBLIC = {
     "msakit.nn",
     "msakit.testing",
 }
-GENERATED = ("cli.md", "components.md", "settings.md")
+GENERATED = ("api.md", "cli.md", "components.md", "settings.md")
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page.name not in GENERATED)
 
 

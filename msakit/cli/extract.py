@@ -11,6 +11,7 @@ from msakit.cli.context import options
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
 from msakit.cli.media_options import (
     AudioExtractor,
+    ClipsToExtract,
     DatasetToWrite,
     DryRun,
     ExtractorSettings,
@@ -45,7 +46,7 @@ _SHOWN = 20
 
 @app.command(epilog=_EXAMPLE)
 def extract(
-    manifest: Annotated[Path, typer.Argument(help="CSV or JSON lines; columns: docs/extraction.md.")],
+    clips: ClipsToExtract,
     *,
     store: Annotated[Path, typer.Option(help="The store: a folder, created if absent.")],
     audio: AudioExtractor = None,
@@ -66,7 +67,7 @@ def extract(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Extract features of every clip of a manifest into a store. Features already stored are kept.
+    """Extract features of every clip of a folder or manifest into a store. Features already stored are kept.
 
     A shard extracts its clips' features. When all of them are in one store (`msakit store merge`), the same
     command without --shard finds them there and writes the dataset's table.
@@ -81,13 +82,13 @@ def extract(
     segmentation, policy = segmentation_of(segment, overlap), _policy(nonfinite)
 
     from msakit.extraction.extract import Extraction
-    from msakit.extraction.manifest import read_manifest
+    from msakit.extraction.sources import read_rows
 
     _show_licences(factories)
-    rows, uncut = _cut(share.take(read_manifest(manifest)), segmentation)
+    rows, uncut = _cut(share.take(read_rows(clips)), segmentation)
     writing = writer_options(wal_dir, no_locks)
     extraction = Extraction(factories, dtype=dtype, nonfinite=policy, writing=writing, workers=workers)
-    name = dataset or manifest.resolve().parent.name
+    name = dataset or (clips if clips.is_dir() else clips.parent).resolve().name
     if writes and not dry_run:
         rows = _transcribe(rows, store, name, *writes)
     table = name if share.count == 1 else None

@@ -30,15 +30,20 @@ TrainedRunName = Annotated[
         autocompletion=runs,
     ),
 ]
+ClipsToExtract = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CLIPS",
+        help="A folder of media files, or a manifest (CSV, JSON lines; columns: docs/extraction.md).",
+    ),
+]
 OtherModalities = Annotated[
     list[str] | None,
     typer.Option(metavar="MODALITY=EXTRACTOR", help="Extractor of any other modality; may be repeated."),
 ]
 DatasetToWrite = Annotated[
     str | None,
-    typer.Option(
-        "--dataset", "-d", metavar="NAME", help="Name in the store. [default: the manifest's folder]"
-    ),
+    typer.Option("--dataset", "-d", metavar="NAME", help="Name in the store. [default: the folder's]"),
 ]
 ExtractorSettings = Annotated[
     list[str] | None,

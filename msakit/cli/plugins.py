@@ -65,12 +65,15 @@ def check(*, as_json: AsJson = False) -> None:
 
     registry = options.registry()
     problems = check_registry(registry)
+    deprecated = [line for report in registry.manager.reports for line in report.deprecated]
     plugins, components = len(registry.manager.reports), len(registry.components())
     if as_json:
-        print_json({"plugins": plugins, "components": components, "problems": problems})
+        print_json(
+            {"plugins": plugins, "components": components, "problems": problems, "deprecated": deprecated}
+        )
     else:
-        for problem in problems:
-            print_text(problem)
+        for line in (*problems, *(f"deprecated: {line}" for line in deprecated)):
+            print_text(line)
     if problems:
         raise typer.Exit(1)
     say(f"{plugins} plugins and {components} components checked, no problems.")

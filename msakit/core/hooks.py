@@ -2,6 +2,10 @@
 
 A plugin is a module with functions of these names, each marked `@msakit.hookimpl`, found through
 the entry-point group `msakit`. Importing it must be cheap: metadata only, no torch.
+
+A hook that is to go is declared `@hookspec(warn_on_impl=DeprecationWarning("msakit ...: say what to use"))`;
+an argument with `warn_on_impl_args`. Pluggy then warns at the line of the plugin that implements it, and
+`msakit plugins check` shows it.
 """
 
 from __future__ import annotations

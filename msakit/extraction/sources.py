@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from msakit.core.errors import InputError
+from msakit.core.files import read_text
 from msakit.core.interfaces import MediaClip
-from msakit.extraction.manifest import read_manifest
+from msakit.extraction.manifest import ManifestRow, read_manifest
 
 _SOUND = frozenset({".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"})
 _VIDEO = frozenset({".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts"})
@@ -18,13 +20,16 @@ MEDIA = _SOUND | _VIDEO | {".webm", ".wmv"}
 MANIFESTS = frozenset({".csv", ".jsonl", ".ndjson"})
 STANDARD_INPUT = "-"
 
+_NO_MEDIA = "no media files in this folder"
+
 
 def find_clips(sources: Iterable[str], lines: Iterable[str] = ()) -> list[MediaClip]:
     """The clips that sources name, in order; each once.
 
     Args:
-        sources: A media file; a folder, searched with those in it for files with a medium's ending; a
-            pattern such as `clips/*.mp4`; a manifest (.csv, .jsonl); or "-" for a path a line of `lines`.
+        sources: A media file; a folder, searched with those in it for files with a medium's ending, the
+            words beside them in .txt files; a pattern such as `clips/*.mp4`; a manifest (.csv, .jsonl);
+            or "-" for a path a line of `lines`.
         lines: Standard input.
 
     Raises:
@@ -36,6 +41,27 @@ def find_clips(sources: Iterable[str], lines: Iterable[str] = ()) -> list[MediaC
         for clip in _clips_of(source, lines):
             clips.setdefault(clip.clip_id, clip)
     return list(clips.values())
+
+
+def read_rows(place: Path) -> list[ManifestRow]:
+    """The clips of a manifest, or of a folder: every media file in it and in those below.
+
+    A file of a folder is called by its path in it without the ending (with it where two would have one
+    name). What is said in it is read from a text file of the same name beside it, if there is one.
+
+    Raises:
+        InputError: The folder has no media, or a file cannot be read as text.
+        ConfigError: The manifest is invalid.
+    """
+    if not place.is_dir():
+        return read_manifest(place)
+    paths = [Path(path) for path in _found(str(place), _media_below(place), _NO_MEDIA)]
+    names = [_name(str(path.relative_to(place).with_suffix(""))) for path in paths]
+    twice = {name for name, number in Counter(names).items() if number > 1}
+    return [
+        ManifestRow(name + path.suffix if name in twice else name, "", _text_beside(path), path=path)
+        for name, path in zip(names, paths, strict=True)
+    ]
 
 
 def with_texts(clips: Sequence[MediaClip], texts: Sequence[str]) -> list[MediaClip]:
@@ -58,7 +84,8 @@ def _clips_of(source: str, lines: Iterable[str]) -> Iterator[MediaClip]:
     if source == STANDARD_INPUT:
         yield from (_whole(line.strip()) for line in lines if line.strip())
     elif path.is_dir():
-        yield from map(_whole, _found(source, _media_below(path), "no media files in this folder"))
+        for found in _found(source, _media_below(path), _NO_MEDIA):
+            yield replace(_whole(found), text=_text_beside(Path(found)))
     elif path.suffix.lower() in MANIFESTS:
         yield from (row.clip for row in read_manifest(path))
     elif not path.exists() and glob.has_magic(source):
@@ -78,6 +105,17 @@ def _found(source: str, paths: list[str], problem: str) -> list[str]:
     return paths
 
 
+def _text_beside(path: Path) -> str:
+    """The words in NAME.txt beside NAME.mp4; "" where there is no such file."""
+    beside = path.with_suffix(".txt")
+    return " ".join(read_text(beside).split()) if beside.is_file() else ""
+
+
 def _whole(path: str) -> MediaClip:
-    """A whole file, called by its path; bytes of the name that are no UTF-8 are shown as U+FFFD."""
-    return MediaClip(Path(path), os.fsencode(path).decode("utf-8", "replace"))
+    """A whole file, called by its path."""
+    return MediaClip(Path(path), _name(path))
+
+
+def _name(path: str) -> str:
+    """A path as text: bytes that are no UTF-8 as escapes, so that two names stay two."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.atomic import write_text_atomically
+from msakit.core.errors import MediaError
 from msakit.core.files import to_json
+from msakit.core.interfaces import MediaClip
+from msakit.extraction.extractors import make_transcriber
+from msakit.extraction.segments import Segmentation, cut_recordings
 from msakit.reports.timeline_figure import Course, timeline_figure
-from msakit.workflows.predict import predict_clips
+from msakit.workflows.predict import MediaReader, predict_clips
 from msakit.workflows.responses import Response
 from msakit.workflows.whole import answer_for_whole
 
@@ -19,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from msakit.core.interfaces import Transcriber
+    from msakit.core.registry.registry import Registry
     from msakit.extraction.segments import Recording
     from msakit.reports.figures import Figure
     from msakit.workflows.load import TrainedRun
-    from msakit.workflows.predict import MediaReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,39 @@ def predict_recordings(
             for segment, response in zip(recording.segments, answered, strict=False)
         ]
         yield Timeline(name, segments, answer_for_whole(name, segments))
+
+
+def predict_recording(
+    trained: TrainedRun,
+    registry: Registry,
+    path: Path,
+    segment: float | str,
+    *,
+    overlap: float = 0.0,
+    transcribe: bool = False,
+) -> Timeline:
+    """Answer for each segment of one recording, and for the whole.
+
+    Args:
+        trained: The loaded run.
+        registry: Where its extractors are looked up.
+        path: The recording, however long.
+        segment: Length of a segment in seconds, or "silence" to cut at pauses.
+        overlap: Each segment begins that many seconds earlier.
+        transcribe: Write down what is said in each segment (Whisper tiny.en).
+
+    Raises:
+        MediaError: The recording cannot be decoded, or none of its segments can be answered.
+        InputError: It cannot be cut like that.
+        MissingExtraError: What finds pauses or writes down is not installed.
+    """
+    recordings = cut_recordings([MediaClip(path, str(path))], Segmentation.parse(str(segment), overlap))
+    transcriber = make_transcriber(registry, "whisper", {}) if transcribe else None
+    reader = MediaReader(trained, registry)
+    found = next(predict_recordings(trained, reader, recordings, transcriber=transcriber))
+    if found.whole.error:
+        raise MediaError(found.whole.error)
+    return found
 
 
 def stored_timelines(responses: Iterable[Response]) -> list[Timeline]:

@@ -46,6 +46,19 @@ def test_clips_become_features_of_the_store(corpus, tmp_path):
     assert table.label[table.id.index("movie05708")] == 2.625
 
 
+def test_a_plain_folder_of_clips_is_enough(tmp_path):
+    folder = tmp_path / "takes"
+    shutil.copytree(CLIPS, folder, ignore=lambda _, names: [name for name in names if "5708" not in name])
+    (folder / "movie05708.txt").write_text("what a film")
+    result = run(folder, "--audio", "prosody", "--store", tmp_path / "s")
+    assert result.exit_code == 0, result.output
+    table = FeatureStore.open(tmp_path / "s").table("takes")
+    assert (table.id, table.text, table.split) == (("movie05708",), ("what a film",), ("",))
+    result = run(tmp_path / "empty", "--audio", "prosody", "--store", tmp_path / "s")
+    assert result.exit_code == 2
+    assert "empty" in result.stderr
+
+
 def test_both_modalities_and_a_second_run_that_has_nothing_to_do(corpus, tmp_path):
     pytest.importorskip("mediapipe")
     corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:2]))

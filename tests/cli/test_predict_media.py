@@ -11,6 +11,7 @@ import yaml
 from plugins.extractors.sounds import write_tone
 from typer.testing import CliRunner
 
+import msakit
 from msakit.cli.app import app
 from msakit.feature_store import FeatureStore
 from tests.conftest import tiny_pipeline
@@ -112,6 +113,10 @@ def test_segments_are_answered_and_so_is_the_whole(trained, tmp_path, clip):
     assert {each.suffix for each in (tmp_path / "timelines").iterdir()} == {".json", ".svg"}
     content = json.loads((tmp_path / "timelines" / f"{path.name}.json").read_text())
     assert content == {"recording": str(path), "segments": segments, "whole": whole}
+    found = msakit.load(trained).timeline(path, segment=1)
+    assert json.loads(json.dumps(found.as_dict())) == content
+    with pytest.raises(msakit.MsakitError, match=r"manifest\.csv: cannot be decoded"):
+        msakit.load(trained).timeline(CLIPS / "manifest.csv", segment=1)
     # A segment is answered as a clip with those bounds is.
     manifest = tmp_path / "manifest.csv"
     manifest.write_text(f"id,path,start_s,end_s\nfirst,{path},0,1\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from msakit.core.errors import ConfigError, InputError
-from msakit.extraction.sources import find_clips
+from msakit.extraction.sources import find_clips, read_rows
 
 
 @pytest.fixture
@@ -53,6 +53,24 @@ def test_what_names_nothing_is_refused(folder):
 
 
 def test_names_that_are_no_utf8_can_be_written_down():
-    name = os.fsdecode(b"clips/\xff.wav")
-    [clip] = find_clips(["-"], [f"{name}\n"])
-    assert (clip.path, clip.clip_id) == (Path(name), "clips/\ufffd.wav")
+    names = [os.fsdecode(b"clips/\xff.wav"), os.fsdecode(b"clips/\xfe.wav")]
+    clips = find_clips(["-"], [f"{name}\n" for name in names])
+    assert [clip.path for clip in clips] == [Path(name) for name in names]
+    assert [clip.clip_id for clip in clips] == ["clips/\\xff.wav", "clips/\\xfe.wav"]
+
+
+def test_a_folder_is_a_manifest_without_labels(folder):
+    (folder / "b.txt").write_text("so it\n goes\n")
+    (folder / "a.mp3").touch()
+    rows = read_rows(folder)
+    assert [(row.id, row.text, row.split) for row in rows] == [
+        ("a.mp3", "", ""),
+        ("a.wav", "", ""),
+        ("b", "so it goes", ""),
+        ("deep/c", "", ""),
+    ]
+    assert rows[3].path == folder / "deep" / "c.MKV"
+    assert [clip.text for clip in find_clips([str(folder)])] == ["", "", "so it goes", ""]
+    (folder / "b.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"b\.txt"):
+        read_rows(folder)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, field_validator
 
 from msakit.core.errors import ConfigError
 from msakit.core.files import problems_of, read_yaml
 from msakit.core.registry.recipes import RecipeMatrix
 from msakit.core.registry.specs import (
+    INTERFACE,
     BackboneSpec,
     ComponentSpec,
     DatasetSpec,
@@ -30,12 +31,21 @@ Section = Literal["components", "backbones", "datasets", "recipes", "published"]
 class _File(Settings):
     """A registry file; pydantic validates the specifications as they are declared in specs.py."""
 
+    interface: int = INTERFACE
     components: tuple[ComponentSpec, ...] = ()
     backbones: tuple[BackboneSpec, ...] = ()
     datasets: tuple[DatasetSpec, ...] = ()
     recipes: tuple[RecipeMatrix, ...] = ()
     published: tuple[PublishedResult, ...] = ()
     trust_remote_code: tuple[str, ...] = ()
+
+    @field_validator("interface")
+    @classmethod
+    def _is_ours(cls, interface: int) -> int:
+        if interface != INTERFACE:
+            msg = f"this msakit reads registry files of interface {INTERFACE}; install another version"
+            raise ValueError(msg)
+        return interface
 
 
 _DATASET = TypeAdapter(DatasetSpec)

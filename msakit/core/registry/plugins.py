@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import sys
 import traceback
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from msakit.core.hooks import Hooks
 from msakit.core.registry.catalogue import Catalogue, read_catalogue
 from msakit.core.registry.containment import describe_failure, stdout_kept
 from msakit.core.registry.discovery import VARIABLE, distribution_of, module_from
-from msakit.core.registry.specs import BackboneSpec, ComponentSpec, DatasetSpec
+from msakit.core.registry.specs import INTERFACE, BackboneSpec, ComponentSpec, DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +41,7 @@ class PluginReport:
         traceback: Where it went wrong.
         imported: Heavy modules that importing it brought in; a plugin module should hold metadata only.
         printed: What it printed while it was loaded, which no command shows.
+        deprecated: What it uses that will go, each with file and line.
     """
 
     name: str
@@ -48,6 +51,7 @@ class PluginReport:
     traceback: str = ""
     imported: tuple[str, ...] = ()
     printed: str = ""
+    deprecated: tuple[str, ...] = ()
 
 
 class PluginManager:
@@ -101,13 +105,25 @@ class PluginManager:
 
     def _load(self, name: str, distribution: str, load: Callable[[], Any]) -> PluginReport:
         before, printed = set(sys.modules), io.StringIO()
-        with stdout_kept(printed):
+        with stdout_kept(printed), _deprecations() as deprecated:
             offers = self._register(name, load, _origin(name, distribution))
-        imported = tuple(module for module in HEAVY_MODULES if module in set(sys.modules) - before)
-        return PluginReport(name, distribution, offers, imported=imported, printed=printed.getvalue()[:500])
+        return PluginReport(
+            name,
+            distribution,
+            offers,
+            imported=tuple(module for module in HEAVY_MODULES if module in set(sys.modules) - before),
+            printed=printed.getvalue()[:500],
+            deprecated=tuple(f"{each.filename}:{each.lineno}: {each.message}" for each in deprecated),
+        )
 
     def _register(self, name: str, load: Callable[[], Any], origin: str) -> Catalogue:
         plugin = load()
+        wanted = getattr(plugin, "MSAKIT_INTERFACE", INTERFACE)
+        if wanted != INTERFACE:
+            msg = (
+                f"it is written for interface {wanted}, and this msakit has {INTERFACE}; update the older one"
+            )
+            raise PluginError(msg)
         if self._manager.has_plugin(name):
             msg = f"a plugin called '{name}' is loaded already; {VARIABLE}=-{name} leaves out a built-in one"
             raise PluginError(msg)
@@ -181,6 +197,19 @@ class PluginManager:
             except BaseException as error:  # noqa: BLE001 - a tracker's failure must not cost a finished run
                 failures.append(f"plugin {implementation.plugin_name}: {hook}: {describe_failure(error)}")
         return failures
+
+
+@contextmanager
+def _deprecations() -> Iterator[list[warnings.WarningMessage]]:
+    """Collect what the block is warned of as deprecated, and hand every warning on."""
+    deprecated: list[warnings.WarningMessage] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DeprecationWarning)
+        yield deprecated
+    for each in caught:
+        if issubclass(each.category, DeprecationWarning) and "msakit" in str(each.message):
+            deprecated.append(each)
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def _origin(name: str, distribution: str) -> str:

@@ -14,11 +14,14 @@ TEMPLATES = Path(__file__).parents[2] / "data" / "plugin_template"
 # How the README tries a component out, and the pipeline in which it stands.
 TRIES = {
     Kind.EXTRACTOR: "msakit extract clips.csv --store feats --audio $name",
+    Kind.TRANSCRIBER: "msakit extract clips.csv --store feats --transcribe --transcriber $name",
     Kind.ENCODER: "msakit train pipeline.yaml --store demo",
     Kind.FUSER: "msakit train pipeline.yaml --store demo",
     Kind.INJECTOR: "msakit train pipeline.yaml --store demo",
     Kind.BACKBONE: "msakit train pipeline.yaml --store demo",
 }
+_CLIPS = "\n`clips.csv` is a manifest of yours: columns `id` and `path`, and `text` where it is known."
+NEEDS = {Kind.EXTRACTOR: _CLIPS, Kind.TRANSCRIBER: _CLIPS}
 PARTS = {
     "encoders": "{audio: lstm, vision: lstm}",
     "fuser": "tgm",
@@ -36,12 +39,8 @@ def write_plugin(name: str, folder: Path, kind: Kind = Kind.FUSER) -> list[Path]
         kind: The kind of component.
 
     Raises:
-        InputError: The name is no Python identifier in lower case, the folder is there already, or the kind
-            has no template.
+        InputError: The name is no Python identifier in lower case, or the folder is there already.
     """
-    if kind not in TRIES:
-        known = ", ".join(TRIES)
-        raise InputError(f"There is no template for the kind '{kind}'.", hint=f"There is one for: {known}.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(f"'{name}' is not a lower-case Python name.", hint="Use something like my_fuser.")
     package = folder / f"msakit-{name.replace('_', '-')}"
@@ -78,8 +77,9 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         "class_name": "".join(part.capitalize() for part in name.split("_")),
         "kind": kind.value,
         "where": "" if kind is Kind.BACKBONE else f", `msakit_{name}/{kind}.py` what it does",
-        "extra": "[extract]" if kind is Kind.EXTRACTOR else "",
+        "extra": "[extract]" if kind in (Kind.EXTRACTOR, Kind.TRANSCRIBER) else "",
         "shown": f"{name}4" if kind is Kind.INJECTOR else name,
+        "needs": NEEDS.get(kind, ""),
         "try_it": TRIES[kind].replace("$name", name),
         "pipeline": "\n".join(f"{key}: {value}" for key, value in parts.items()),
     }

@@ -12,6 +12,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
+INTERFACE = 1
+"""Version of hooks, specifications and registry files; raised when plugins have to change."""
+
 _FULL_NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\Z")
 # Read by pydantic where specifications are validated: an unknown key is an error.
 _FORBID_UNKNOWN_KEYS = {"extra": "forbid"}

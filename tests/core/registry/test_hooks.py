@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from msakit.core.errors import ConfigError, PluginError
+from msakit.core.hooks import Hooks
 from msakit.core.pipeline.config import parse_pipeline
 from msakit.core.pipeline.resolution import resolve
+from msakit.core.registry.catalogue import read_catalogue
+from msakit.core.registry.plugins import PluginManager
 from msakit.core.registry.registry import load_registry
 from msakit.workflows.train import TrainingPlan, train_run
 from tests.conftest import tiny_pipeline
@@ -98,3 +102,26 @@ def test_trackers_are_told_of_a_finished_run_and_a_failing_one_is_a_warning(tmp_
     assert float((tmp_path / "told").read_text()) == record.splits["test"]["mae"]
     (warning,) = [text for text in record.warnings if "plugin" in text]
     assert "plugin1.py: msakit_run_finished: ConnectionError: no tracker there" in warning
+
+
+def test_a_plugin_for_another_interface_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "later.py").write_text("MSAKIT_INTERFACE = 99\n")
+    with pytest.raises(PluginError, match="interface 99, and this msakit has 1"):
+        PluginManager(files=[tmp_path / "later.py"])
+    (tmp_path / "registry.yaml").write_text("interface: 99\n")
+    with pytest.raises(ConfigError, match="interface 1; install another version"):
+        read_catalogue(tmp_path / "registry.yaml")
+    (tmp_path / "registry.yaml").write_text("interface: 1\n")
+    assert read_catalogue(tmp_path / "registry.yaml").components == ()
+
+
+def test_a_deprecation_points_to_the_plugins_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    going = DeprecationWarning("msakit: say it in a registry.yaml instead")
+    monkeypatch.setitem(Hooks.msakit_datasets.msakit_spec, "warn_on_impl", going)
+    file = tmp_path / "old.py"
+    file.write_text("from msakit import hookimpl\n\n\n@hookimpl\ndef msakit_datasets():\n    return ()\n")
+    with pytest.warns(DeprecationWarning, match="say it in a registry") as caught:
+        (report,) = PluginManager(files=[file]).reports
+    assert (caught[0].filename, caught[0].lineno) == (str(file), 4)
+    assert report.deprecated == (f"{file}:4: {going}",)
+    assert report.error is None

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from msakit.cli.context import options
-from msakit.cli.media_options import TrainedRunName, TranscriberName
+from msakit.cli.media_options import TrainedRunName
 from msakit.cli.render import print_text, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -28,7 +28,9 @@ def demo(
         int | None, typer.Option(min=1, max=65535, help="[default: the first free one from 7860 on]")
     ] = None,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    transcriber: TranscriberName = "whisper",
+    transcriber: Annotated[
+        str, typer.Option(metavar="NAME", help="Writes down what is said (components list transcriber).")
+    ] = "whisper",
 ) -> None:
     """Serve a page on which a run answers for clips: upload, microphone or webcam.
 

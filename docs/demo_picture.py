@@ -22,7 +22,7 @@ def main(run: str, clip: str, transcript: str = "One of the best films of the ye
             address = server.stdout.readline().strip()
             path = shutil.which("chromium") or shutil.which("google-chrome")
             browser = api.chromium.launch(executable_path=path, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1100, "height": 720})
+            page = browser.new_page(viewport={"width": 1100, "height": 500})
             page.goto(address)
             page.set_input_files("#video input[type=file]", clip)
             page.wait_for_selector("#video video", timeout=WAIT_MS)
@@ -31,7 +31,7 @@ def main(run: str, clip: str, transcript: str = "One of the best films of the ye
             page.wait_for_selector("#answer .value", timeout=WAIT_MS)
             page.wait_for_timeout(1500)
             PICTURE.parent.mkdir(exist_ok=True)
-            page.screenshot(path=PICTURE)
+            page.screenshot(path=PICTURE, full_page=True)
             browser.close()
         finally:
             server.terminate()

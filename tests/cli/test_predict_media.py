@@ -82,6 +82,23 @@ def test_a_damaged_clip_is_reported_and_the_others_are_answered(trained, tmp_pat
     assert good["label"] == ("positive" if good["prediction"] > 0 else "negative")
 
 
+@pytest.mark.parametrize("cut", [(), ("--segment", "2")])
+def test_of_a_folder_of_bad_media_what_is_whole_is_answered(trained, tmp_path, cut):
+    from extraction.bad_media import BROKEN, SILENT, SOUND, write_bad_media
+
+    folder = write_bad_media(tmp_path / "bad")
+    code, stdout, _ = run("predict", trained, folder, *cut, "--json")
+    assert code == 1
+    found = [each for each in json.loads(stdout) if not each["recording"]]
+    answers = {Path(each["id"]).stem: each for each in found}
+    assert {name for name, each in answers.items() if each["error"]} == BROKEN.keys()
+    assert [name for name in BROKEN if not cut and BROKEN[name] not in answers[name]["error"]] == []
+    named = SOUND | SILENT | {"good"}
+    assert all(isinstance(answers[name]["prediction"], float) for name in named)
+    assert answers["good"]["absent"] == ["text"]
+    assert {tuple(answers[name]["absent"]) for name in SOUND} == {("vision", "text")}
+
+
 def test_what_is_missing_is_said(trained, tmp_path):
     clip = write_tone(tmp_path / "a.wav", seconds=1)
     listed = CliRunner().invoke(app, ["predict", str(trained), "-", "--json"], input=f"{clip.path}\n")

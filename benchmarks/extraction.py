@@ -3,10 +3,11 @@
     python benchmarks/extraction.py                  # overhead, workers, memory
     python benchmarks/extraction.py --run runs/x     # and predict's seconds a clip, by that run
 
-Overhead: extracting and storing clips against the extractor's library in a bare loop (PyAV decodes, MediaPipe
-or openSMILE computes, numpy.save writes), on the same clips, pair by pair. Workers: one process against two,
-pair by pair. Memory: the peak of a process of its own that extracts one recording, whole and in segments of
-30 seconds. The clips are the shipped ones, repeated to the length that is asked for.
+Overhead: extracting and storing clips against the extractor's library in a bare loop (PyAV decodes,
+MediaPipe or openSMILE computes, numpy.save writes), on the same clips, pair by pair. Processor
+seconds tell it on a busy machine too. Workers: one process against two, pair by pair. Memory: the
+peak of a process of its own that extracts one recording, whole and in segments of 30 seconds. The
+clips are the shipped ones, repeated to the length that is asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -115,33 +117,44 @@ def extract(name: str, clips: Sequence[MediaClip], folder: Path, *, workers: int
         sys.exit(f"{name}: {report.failed or report.absent}")
 
 
-def seconds(work: Callable[[Path], None]) -> float:
-    """Wall time of some work in an empty folder."""
+@dataclass(frozen=True)
+class Cost:
+    """Seconds by the clock, and of the processor, child processes included."""
+
+    wall: float
+    cpu: float
+
+
+def cost_of(work: Callable[[Path], None]) -> Cost:
+    """What some work costs in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        before, start = os.times(), time.perf_counter()
         work(Path(folder))
-        return time.perf_counter() - start
+        wall, after = time.perf_counter() - start, os.times()
+        return Cost(wall, sum(after[:4]) - sum(before[:4]))
 
 
-def compare(
-    title: str, first: Callable[[Path], None], second: Callable[[Path], None], rounds: int
-) -> tuple[float, float]:
-    """Both once to warm up, then in turn; prints and returns the medians of the first and of first/second."""
-    first_times, ratios = [], []
+def compare(title: str, first: Callable[[Path], None], second: Callable[[Path], None], rounds: int) -> None:
+    """Both once to warm up, then in turn; prints medians of the first and of its ratios to the second."""
+    pairs: list[tuple[Cost, Cost]] = []
     for number in range(rounds + 1):
         order = (first, second) if number % 2 else (second, first)
-        taken = {work: seconds(work) for work in order}
-        if number:
-            first_times.append(taken[first])
-            ratios.append(taken[first] / taken[second])
-    median, ratio = statistics.median(first_times), statistics.median(ratios)
-    print(f"| {title} | {median:.2f} | {ratio:.2f} | {min(ratios):.2f} to {max(ratios):.2f} |", flush=True)
-    return median, ratio
+        taken = {work: cost_of(work) for work in order}
+        pairs.append((taken[first], taken[second]))
+    pairs = pairs[1:]
+    cells = [
+        statistics.median(ours.wall for ours, _ in pairs),
+        statistics.median(ours.cpu for ours, _ in pairs),
+        statistics.median(ours.wall / theirs.wall for ours, theirs in pairs),
+        statistics.median(ours.cpu / theirs.cpu for ours, theirs in pairs),
+    ]
+    print(f"| {title} | {' | '.join(f'{cell:.2f}' for cell in cells)} |", flush=True)
 
 
 def measure_overhead(clips: Sequence[MediaClip], rounds: int) -> None:
     """Extraction against the bare loop."""
-    print("\n| extractor | seconds | ratio to the bare loop | least and most |\n|---|---|---|---|")
+    print("\n| extractor | seconds | processor seconds | ratio to the bare loop | of processor seconds |")
+    print("|---|---|---|---|---|")
     for name, bare in BARE.items():
         compare(
             name,
@@ -153,7 +166,10 @@ def measure_overhead(clips: Sequence[MediaClip], rounds: int) -> None:
 
 def measure_workers(clips: Sequence[MediaClip], rounds: int) -> None:
     """One process against two."""
-    print("\n| blendshapes | seconds with one | ratio to two workers | least and most |\n|---|---|---|---|")
+    print(
+        "\n| blendshapes | seconds, one | processor seconds | ratio to two workers | of processor seconds |"
+    )
+    print("|---|---|---|---|---|")
     compare(
         f"{len(clips)} clips",
         lambda folder: extract("blendshapes", clips, folder),

@@ -6,9 +6,12 @@ Language models are replaced by the tiny one, and runs and stores of the example
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,10 +133,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     (folder / "examples").symlink_to(ROOT / "examples")
     shutil.copytree(ROOT / "examples" / "clips", folder / "clips")
-    shutil.copy(ROOT / "examples" / "clips" / "movie00898.mp4", folder / "clip.mp4")
+    manifest = (folder / "clips" / "manifest.csv").read_text().splitlines()
+    splits = ["split", "train", "train", "train", "valid", "test", "test"]
+    for row, split in zip(range(len(manifest)), splits, strict=True):
+        manifest[row] = re.sub(",(split|test),", f",{split},", manifest[row], count=1)
+    (folder / "clips" / "manifest.csv").write_text("\n".join(manifest) + "\n")
+    (folder / "interviews").mkdir()
+    for name in ("clip.mp4", "interview.mp4", "interviews/interview.mp4"):
+        shutil.copy(ROOT / "examples" / "clips" / "movie00898.mp4", folder / name)
     store = small_store(folder / "features")
-    for name in ("pipeline.yaml", "meld.yaml"):
-        (folder / name).write_text(TINY)
+    (folder / "pipeline.yaml").write_text(TINY)
+    (folder / "meld.yaml").write_text(TINY.replace("cmpta", "tgm").replace("bilstm", "lstm"))
     run(["msakit", "store", "export", str(store), str(folder / "unaligned_50.pkl"), "--dataset", "demo"])
     made = folder / "runs" / "made"
     run(["msakit", "train", str(folder / "pipeline.yaml"), "--store", str(store), "--output", str(made)])
@@ -166,7 +176,7 @@ def test_commands_run(block: Block, world: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(copy)
     for words in block.commands:
         for folder in ("first", "tgm", "pipeline") if words[1] == "train" else ():
-            shutil.rmtree(copy / "runs" / folder)
+            shutil.rmtree(copy / "runs" / folder, ignore_errors=True)
         run(words)
 
 
@@ -175,9 +185,18 @@ def test_commands_run(block: Block, world: Path, tmp_path: Path, monkeypatch: py
 def test_python_runs(block: Block, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "world"
     shutil.copytree(world, copy, symlinks=True)
+    (copy / "tests").symlink_to(ROOT / "tests")
     monkeypatch.chdir(copy)
+    if block.text.startswith(">>>"):
+        session = doctest.DocTestParser().get_doctest(block.text, {}, ids(block), None, block.line)
+        assert doctest.DocTestRunner().run(session).failed == 0
+        return
+    if "msakit.train" in block.text:
+        shutil.rmtree(copy / "runs" / "first")
     text = block.text.replace("smollm2-135m", "tiny").replace('store="demo"', 'store="features"')
-    exec(compile(text, ids(block), "exec"), {"__name__": "__main__", "__file__": str(copy / "plugin.py")})
+    (copy / "block.py").write_text(text)
+    result = subprocess.run([sys.executable, "block.py"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "yaml"], ids=ids)

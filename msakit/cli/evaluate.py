@@ -35,7 +35,7 @@ def evaluate(
     ] = None,
     allow_feature_drift: Annotated[
         bool,
-        typer.Option("--allow-feature-drift", help="Take features made otherwise than the run's."),
+        typer.Option("--allow-feature-drift", help="Accept features that were extracted differently."),
     ] = False,
     without: Annotated[
         list[str] | None,

@@ -135,7 +135,7 @@ def memory(
 @app.command("sample", epilog="Example: msakit inspect sample runs/mine movie05708 -o maps")
 def sample(
     run: RunArgument,
-    sample_id: Annotated[str, typer.Argument(metavar="ID", help="A stored sample.")],
+    sample_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a stored sample.")],
     *,
     store: OtherStore = None,
     output: Annotated[

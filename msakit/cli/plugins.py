@@ -86,7 +86,7 @@ def new(
     kind: Annotated[Kind, typer.Option(help="Kind of component.")] = Kind.FUSER,
     folder: Annotated[Path, typer.Option(help="Folder to create the package in.")] = Path(),
 ) -> None:
-    """Create a plugin package: a working component, its settings, its tests, a pipeline that uses it."""
+    """Create a plugin package: a working component with settings and tests, and a pipeline that uses it."""
     from msakit.core.registry.scaffold import write_plugin
 
     made = write_plugin(name, folder, kind)

@@ -93,9 +93,10 @@ def print_table(
     cells = [[cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row] for row in rows]
     numbers = [column in right for column in columns]
     widths = _least_widths([headings, *cells], numbers)
+    if title:
+        console.print(Text(visible(title), style="italic"), soft_wrap=True)
     for place, block in enumerate(_blocks(widths, console.width)):
-        caption = Text(visible(title)) if title and place == 0 else None
-        table = Table(title=caption, title_justify="left", header_style="bold", box=None, pad_edge=False)
+        table = Table(header_style="bold", box=None, pad_edge=False)
         for index in block:
             justify: JustifyMethod = "right" if numbers[index] else "left"
             table.add_column(headings[index], justify=justify, overflow="fold", no_wrap=numbers[index])

@@ -26,12 +26,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def robustness(
     run: RunArgument,
     *,
-    split: Annotated[str, typer.Option(help="Whose samples.")] = "test",
+    split: Annotated[str, typer.Option(help="Split to measure on.")] = "test",
     rates: Annotated[
         str, typer.Option(help="Shares of the samples that lack a stream.")
     ] = "0,0.25,0.5,0.75,1",
-    seeds: Annotated[str, typer.Option(help="Of which samples these are; curves are means.")] = "1,2,3",
-    samples: Annotated[int | None, typer.Option(min=2, help="At most so many samples.")] = None,
+    seeds: Annotated[str, typer.Option(help="Decide which samples; curves are means over them.")] = "1,2,3",
+    samples: Annotated[int | None, typer.Option(min=2, help="Use at most this many samples.")] = None,
     store: OtherStore = None,
     output: Annotated[
         Path | None,

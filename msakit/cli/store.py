@@ -75,7 +75,7 @@ def validate_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a store is whole. Exit code 1 when something is damaged."""
+    """Check a store for damage. Exit code 1 when something is damaged."""
     from msakit.feature_store.upkeep.validation import validate_store
 
     with progress_bar() as bar:

@@ -87,7 +87,7 @@ def _print_check(report: Report) -> None:
         (item.severity, item.code, item.where, str(item.count), f"{item.message} {item.remedy}")
         for item in report.findings
     ]
-    counts = f"{report.num_samples} samples, {report.num_errors} errors, {report.num_warnings} warnings"
+    counts = f"{report.num_samples} samples, errors: {report.num_errors}, warnings: {report.num_warnings}"
     title = f"{report.dataset}: {counts}"
     print_table(
         title, ("severity", "finding", "where", "count", "what and what to do"), rows, right=("count",)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from msakit.cli.completion import stores
 from msakit.cli.journal_options import NoLocks, WalDir, writer_options
+from msakit.cli.places import StoreArgument
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.settings import AsJson
 from msakit.feature_store.errors import StoreError
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from msakit.feature_store.upkeep.copying import CopyReport
     from msakit.feature_store.upkeep.garbage import Garbage
 
-FolderArgument = Annotated[Path, typer.Argument(help="The store: a folder.")]
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="STORE", help="The store: a folder.", autocompletion=stores)
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and do nothing.")]
 
 
@@ -56,16 +60,16 @@ def merge_command(
 
 
 def select_command(
-    store: Annotated[Path, typer.Argument(help="Store to copy from: a folder or a single .h5 file.")],
+    store: StoreArgument,
     target: Annotated[Path, typer.Argument(help="New store to write.")],
     *,
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Dataset to select from.")],
     split: Annotated[list[str] | None, typer.Option(help="Keep this split; may be repeated.")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN=VALUE", help="Keep such samples; all that are given must hold."),
+        typer.Option(metavar="COLUMN=VALUE", help="Keep samples with this value; all conditions must hold."),
     ] = None,
-    ids: Annotated[Path | None, typer.Option(help="Keep the ids listed in this file, one a line.")] = None,
+    ids: Annotated[Path | None, typer.Option(help="Keep the ids listed in this file, one per line.")] = None,
     dry_run: DryRunOption = False,
     as_json: AsJson = False,
 ) -> None:
@@ -144,7 +148,7 @@ def collect_command(
     store: FolderArgument,
     *,
     unreferenced: Annotated[
-        bool, typer.Option("--unreferenced", help="Also feature sets that no current table names.")
+        bool, typer.Option("--unreferenced", help="Also remove feature sets that no current table names.")
     ] = False,
     grace_min: Annotated[
         float, typer.Option(help="Keep anything compacted or changed within this many minutes.")

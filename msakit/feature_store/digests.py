@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from os import PathLike
 from pathlib import Path
@@ -57,16 +58,18 @@ class MediaDigests:
             StoreError: when the file cannot be read, or changed while it was.
         """
         real, state = self._look(path)
+        # SQLite takes text alone; bytes of a name that are no UTF-8 are written as escapes.
+        name = os.fsencode(real).decode("utf-8", "backslashreplace")
         if not self._rehash:
             query = "SELECT size, mtime_ns, ctime_ns, inode, digest FROM digests WHERE path = ?"
-            row = self._database.execute(query, (real,)).fetchone()
+            row = self._database.execute(query, (name,)).fetchone()
             if row is not None and row[:4] == state and len(row[4]) == DIGEST_BYTES:
                 return bytes(row[4])
         digest = digest_file(real)
         if self._look(path) != (real, state):
             raise StoreError(f"{path} changed while it was read", "Run again once nothing writes to it.")
         self._database.execute(
-            "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?)", (real, *state, digest)
+            "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?)", (name, *state, digest)
         )
         return digest
 

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from msakit.workflows.load import TrainedRun
 
 
+NO_TEXT = "no text: pass --text or --transcribe"
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Clips read together.
@@ -81,6 +84,11 @@ class MediaReader:
         """Names of the extractors, for their licences."""
         return [extractor.name for extractor in self._extractors.values()]
 
+    @property
+    def frame_shifts_s(self) -> dict[str, float | None]:
+        """Modality to seconds between frames; None where one row stands for the whole clip."""
+        return {name: extractor.frame_shift_s for name, extractor in self._extractors.items()}
+
     def read(self, clips: Seq[MediaClip]) -> Reading:
         """Extract features of clips; a modality a clip lacks is absent, a clip that is damaged an error."""
         columns = {name: extract_clips(e, clips) for name, e in self._extractors.items()}
@@ -93,7 +101,7 @@ class MediaReader:
                 notes[clip.clip_id] += _remarks(name, found)
         for clip in clips:
             if self._with_text and not clip.text:
-                notes[clip.clip_id].append("no text: pass --text or --transcribe")
+                notes[clip.clip_id].append(NO_TEXT)
         kept = [at for at, clip in enumerate(clips) if clip.clip_id not in errors]
         batch = self._batch(clips, columns, kept) if kept else None
         return Reading(batch, errors, notes)

@@ -88,6 +88,23 @@ def test_a_corrupt_clip_fails_alone(corpus, tmp_path):
     assert len(FeatureStore.open(tmp_path / "s").table("mine")) == 5
 
 
+def test_of_a_folder_of_bad_media_what_is_whole_is_kept(tmp_path):
+    from extraction.bad_media import BROKEN, SILENT, SOUND, write_bad_media
+
+    folder = write_bad_media(tmp_path / "bad")
+    result = run(folder, "--audio", "prosody", "--store", tmp_path / "s", "--json")
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    failed = {problem["clip_id"]: problem["reason"] for problem in report["failed"]}
+    assert failed.keys() == BROKEN.keys()
+    assert [name for name, reason in BROKEN.items() if reason not in failed[name]] == []
+    assert [problem["clip_id"] for problem in report["absent"]] == sorted(SILENT)
+    table = FeatureStore.open(tmp_path / "s").table("bad")
+    assert {*table.id} == {"good", *SOUND, *SILENT}
+    heard = {name for name, present in zip(table.id, table.features["audio"].present, strict=True) if present}
+    assert heard == {"good", *SOUND}
+
+
 def test_shards_of_a_manifest_come_together_in_one_store(corpus, tmp_path):
     """Each shard has its own store; the command without --shard then has nothing left to extract."""
     command = [corpus, "--audio", "prosody", "-d", "clips"]

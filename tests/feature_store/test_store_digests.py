@@ -56,3 +56,15 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, clip: Path) -> None:
         MediaDigests(tmp_path / "junk.sqlite")
     with MediaDigests(tmp_path / "digests.sqlite") as digests, pytest.raises(StoreError, match=r"gone\.mp4"):
         digests.digest(tmp_path / "gone.mp4")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX only")
+def test_names_that_are_no_utf8_are_remembered_too(tmp_path):
+    files = [tmp_path / os.fsdecode(name) for name in (b"\xff.mp4", b"\xfe.mp4")]
+    for number, file in enumerate(files):
+        file.write_bytes(bytes([number]))
+    with MediaDigests(tmp_path / "digests.sqlite") as digests:
+        for _ in range(2):
+            assert [digests.digest(file) for file in files] == [
+                hashlib.sha256(file.read_bytes()).digest() for file in files
+            ]

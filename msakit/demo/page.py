@@ -91,7 +91,7 @@ def _listening(host: str, port: int | None) -> socket.socket:
         try:
             return socket.create_server((host, candidate))
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = os.strerror(error.errno) if error.errno else str(error)
     where = f"{host}:{port or f'{_PORTS.start} to {_PORTS.stop - 1}'}"
     raise InputError(
         f"The page cannot be served on {where}: {reason}.", hint="Give another --port or --host."

@@ -61,9 +61,7 @@ def served(scored, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uploads")
     with demo(scored.run.folder, folder) as (process, address):
         assert address, process.stderr.read()
-        yield address
-        [uploads] = folder.glob("msakit-demo-*")
-        assert list(uploads.rglob("*.mp4"))
+        yield address, folder
         process.terminate()
         assert process.wait() == 0
     assert list(folder.iterdir()) == []
@@ -78,15 +76,18 @@ def ask(page, text):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("width", [1280, 420])
 def test_a_clip_is_uploaded_and_answered(served, chromium, scored, registry, clip, width):
     path, text = clip
     page = chromium.new_page(viewport={"width": width, "height": 900})
     asked = []
     page.on("request", lambda request: asked.append(urlsplit(request.url)))
-    page.goto(served)
+    address, uploads = served
+    page.goto(address)
     page.set_input_files("#video input[type=file]", path)
     page.wait_for_selector("#video video", timeout=_TIMEOUT_MS)
+    assert len(list(uploads.rglob(path.name))) == 1
     expected = explain_clip(scored, MediaReader(scored, registry), MediaClip(path, path.name, text))
     assert ask(page, text) == f"{expected.response.prediction:+.2f}"
     shown = page.inner_text("#answer")
@@ -100,11 +101,12 @@ def test_a_clip_is_uploaded_and_answered(served, chromium, scored, registry, cli
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_bad_file_gives_a_message_and_the_page_goes_on(served, chromium, clip, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(clip[0].read_bytes()[:20_000])
     page = chromium.new_page()
-    page.goto(served)
+    page.goto(served[0])
     page.set_input_files("#video input[type=file]", broken)
     page.wait_for_selector("#video video", state="attached", timeout=_TIMEOUT_MS)
     said = ask(page, "great")
@@ -119,8 +121,9 @@ def test_a_bad_file_gives_a_message_and_the_page_goes_on(served, chromium, clip,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_port_that_is_taken_is_named(served, scored, tmp_path):
-    port = urlsplit(served).port
+    port = urlsplit(served[0]).port
     with demo(scored.run.folder, tmp_path, "--port", str(port)) as (process, line):
         assert (line, process.wait()) == ("", 2)
         assert f"cannot be served on 127.0.0.1:{port}" in process.stderr.read()

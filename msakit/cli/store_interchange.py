@@ -97,10 +97,8 @@ def import_command(
     _print_import(report)
     if dry_run:
         say(f"Nothing written (dry run of {store}).")
-        return
-    say(f"{store}: {dataset}, version {report.version}.")
-    if spec is None:
-        _print_entry(store, dataset)
+    else:
+        _print_written(store, dataset, report.version, is_known=spec is not None)
 
 
 def export_command(
@@ -146,6 +144,12 @@ def export_command(
 
 def _spec(dataset: str) -> DatasetSpec | None:
     return next((spec for spec in options.registry().datasets() if spec.name == dataset), None)
+
+
+def _print_written(store: Path, dataset: str, version: int | None, *, is_known: bool) -> None:
+    say(f"{store}: {dataset}, version {version}.")
+    if not is_known:
+        _print_entry(store, dataset)
 
 
 def _print_entry(store: Path, dataset: str) -> None:

@@ -95,10 +95,7 @@ def import_command(
         print_json(report.as_json())
         return
     _print_import(report)
-    if dry_run:
-        say(f"Nothing written (dry run of {store}).")
-    else:
-        _print_written(store, dataset, report.version, is_known=spec is not None)
+    _print_written(store, dataset, report.version, is_known=spec is not None)
 
 
 def export_command(
@@ -146,7 +143,11 @@ def _spec(dataset: str) -> DatasetSpec | None:
     return next((spec for spec in options.registry().datasets() if spec.name == dataset), None)
 
 
-def _print_written(store: Path, dataset: str, version: int | None, *, is_known: bool) -> None:
+def _print_written(store: Path, dataset: str, version: int, *, is_known: bool) -> None:
+    """Say what was written: version 0 is a dry run."""
+    if not version:
+        say(f"Nothing written (dry run of {store}).")
+        return
     say(f"{store}: {dataset}, version {version}.")
     if not is_known:
         _print_entry(store, dataset)

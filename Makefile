@@ -60,6 +60,7 @@ bench: install  ## Run the benchmarks; each prints a table.
 	$(PIP) --editable '.[bench]'
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/store_read.py
 	$(BIN)/python benchmarks/store_write.py
 	$(BIN)/python benchmarks/store_memory.py

@@ -35,6 +35,7 @@ from msakit.feature_store import FeatureStore
 CLIPS = Path(__file__).parents[1] / "examples" / "clips"
 FPS = 10  # of the clips' 20: every second picture
 RATE_HZ = 16_000
+PARTS = ("overhead", "workers", "predict", "memory")
 EXTRACTORS = {
     "blendshapes": ("vision", {"fps": float(FPS)}),
     "egemaps": ("audio", {"level": "functionals"}),
@@ -236,6 +237,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--minutes", type=float, nargs="*", default=[1, 4, 16], help="of the recordings")
     parser.add_argument("--run", type=Path, help="a run that predicts")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="what to measure")
     parser.add_argument("--peak-of", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.peak_of:
@@ -254,11 +256,14 @@ def main() -> None:
             )
             for n in range(given.clips)
         ]
-        measure_overhead(clips, given.rounds)
-        measure_workers(clips, given.rounds)
-        if given.run:
+        if "overhead" in given.parts:
+            measure_overhead(clips, given.rounds)
+        if "workers" in given.parts:
+            measure_workers(clips, given.rounds)
+        if "predict" in given.parts and given.run:
             measure_prediction(given.run, clips, given.rounds)
-    measure_memory(sources[0], given.minutes)
+    if "memory" in given.parts:
+        measure_memory(sources[0], given.minutes)
     print(f"\nload average after {os.getloadavg()[0]:.1f}")
 
 

@@ -37,7 +37,8 @@ def show_cost(cost: Cost, *, as_json: bool) -> None:
     print_table("", ("time", "minutes"), [(name, minutes(s)) for name, s in times], right=("minutes",))
     print_text(
         "\nMemory is counted, tensor by tensor; libraries, the backward pass's own tensors and the "
-        "allocator's spare room come on top (docs/training.md). Time is scaled up from a few batches run just now."
+        "allocator's spare room come on top (docs/training.md). "
+        "Time is scaled up from a few batches run just now."
     )
 
 

@@ -143,6 +143,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / "examples" / "clips" / "movie00898.mp4", folder / name)
     store = small_store(folder / "features")
     (folder / "pipeline.yaml").write_text(TINY)
+    (folder / "study.yaml").write_text("title: two\npipeline: pipeline.yaml\nsystems: {one: {}, two: {}}\n")
     (folder / "meld.yaml").write_text(TINY.replace("cmpta", "tgm").replace("bilstm", "lstm"))
     run(["msakit", "store", "export", str(store), str(folder / "unaligned_50.pkl"), "--dataset", "demo"])
     made = folder / "runs" / "made"
@@ -168,6 +169,7 @@ def test_commands_that_only_read_names_run(block: Block) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("block", [block for block in COMMANDS if not is_light(block)], ids=ids)
 def test_commands_run(block: Block, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("jinja2")
@@ -181,6 +183,7 @@ def test_commands_run(block: Block, world: Path, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=ids)
 def test_python_runs(block: Block, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "world"

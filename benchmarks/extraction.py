@@ -135,8 +135,8 @@ def cost_of(work: Callable[[Path], None]) -> Cost:
         return Cost(wall, sum(after[:4]) - sum(before[:4]))
 
 
-def compare(title: str, first: Callable[[Path], None], second: Callable[[Path], None], rounds: int) -> None:
-    """Both once to warm up, then in turn; prints medians of the first and of its ratios to the second."""
+def compare(first: Callable[[Path], None], second: Callable[[Path], None], rounds: int) -> list[str]:
+    """Both once to warm up, then in turn: medians of the first's costs and of the ratios to the second's."""
     pairs: list[tuple[Cost, Cost]] = []
     for number in range(rounds + 1):
         order = (first, second) if number % 2 else (second, first)
@@ -149,7 +149,7 @@ def compare(title: str, first: Callable[[Path], None], second: Callable[[Path], 
         statistics.median(ours.wall / theirs.wall for ours, theirs in pairs),
         statistics.median(ours.cpu / theirs.cpu for ours, theirs in pairs),
     ]
-    print(f"| {title} | {' | '.join(f'{cell:.2f}' for cell in cells)} |", flush=True)
+    return [f"{cell:.2f}" for cell in cells]
 
 
 def measure_overhead(clips: Sequence[MediaClip], rounds: int) -> None:
@@ -157,26 +157,23 @@ def measure_overhead(clips: Sequence[MediaClip], rounds: int) -> None:
     print("\n| extractor | seconds | processor seconds | ratio to the bare loop | of processor seconds |")
     print("|---|---|---|---|---|")
     for name, bare in BARE.items():
-        compare(
-            name,
+        cells = compare(
             lambda folder, name=name: extract(name, clips, folder),
             lambda folder, bare=bare: bare(clips, folder),
             rounds,
         )
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def measure_workers(clips: Sequence[MediaClip], rounds: int) -> None:
     """One process against two."""
-    print(
-        "\n| blendshapes | seconds, one | processor seconds | ratio to two workers | of processor seconds |"
-    )
-    print("|---|---|---|---|---|")
-    compare(
-        f"{len(clips)} clips",
+    seconds, _, ratio, _ = compare(
         lambda folder: extract("blendshapes", clips, folder),
         lambda folder: extract("blendshapes", clips, folder, workers=2),
         rounds,
     )
+    print("\n| blendshapes | seconds, one worker | ratio to two |\n|---|---|---|")
+    print(f"| {len(clips)} clips | {seconds} | {ratio} |", flush=True)
 
 
 def peak_of_one(path: Path, length_s: float, folder: Path) -> None:

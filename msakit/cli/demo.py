@@ -37,13 +37,13 @@ def demo(
     It shows the answer with its distribution, what each modality contributed, and where the fuser attended.
     The page is on this computer alone, asks nobody else for anything, and keeps no upload. Ctrl-C ends it.
     """
-    from msakit.demo.page import import_gradio, serve
+    from msakit.demo.page import require_gradio, serve
     from msakit.demo.respondent import Respondent
     from msakit.runs.location import locate_run
     from msakit.runs.results import run_folders
     from msakit.workflows.load import load_run
 
-    import_gradio()  # before the model is loaded, which takes long
+    require_gradio()  # before the model is loaded, which takes long
     registry = options.registry()
     trained = load_run(run_folders(locate_run(run))[0], registry)
     respondent = Respondent(trained, registry, transcriber)

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,24 +22,19 @@ if TYPE_CHECKING:
 
 LOCAL = "127.0.0.1"
 _STYLE = Path(__file__).with_name("page.css")
-_UPLOADS = "GRADIO_TEMP_DIR"
 _PORTS = range(7860, 7960)
 _CLEAN_EVERY_S, _KEEP_S = 60, 15 * 60
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 
 
-def import_gradio() -> ModuleType:
-    """Gradio, told to report nothing to anybody.
+def require_gradio() -> None:
+    """See that Gradio is there, without importing it.
 
     Raises:
         MissingExtraError: It is not installed.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    try:
-        import gradio
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("The demo page", "gradio", "demo") from error
-    return gradio
+    if find_spec("gradio") is None:
+        raise MissingExtraError("The demo page", "gradio", "demo")
 
 
 def serve(
@@ -64,14 +60,15 @@ def serve(
         InputError: The port is taken, or the address is none of this computer's.
         KeyboardInterrupt: The page was served, and the user ended it.
     """
-    gradio = import_gradio()
-    import fastapi  # these two come with Gradio
-    import uvicorn
+    require_gradio()
+    with _listening(host, port) as listener, _private_folder():
+        import fastapi  # comes with Gradio, as uvicorn does
+        import gradio
+        import uvicorn
 
-    look = gradio.themes.Default(
-        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-    )
-    with _listening(host, port) as listener, _uploads():
+        look = gradio.themes.Default(
+            primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+        )
         application = gradio.mount_gradio_app(
             fastapi.FastAPI(openapi_url=None),
             build_page(gradio, respondent),
@@ -99,17 +96,19 @@ def _listening(host: str, port: int | None) -> socket.socket:
 
 
 @contextmanager
-def _uploads() -> Iterator[None]:
-    """A folder for uploads, gone in the end; Gradio reads its name from the environment."""
-    before = os.environ.get(_UPLOADS)
+def _private_folder() -> Iterator[None]:
+    """A folder for all that Gradio writes, gone in the end; Gradio reads the environment when it is imported."""
     with tempfile.TemporaryDirectory(prefix="msakit-demo-") as folder:
-        os.environ[_UPLOADS] = folder
+        settings = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
+        before = {name: os.environ.get(name) for name in settings}
+        os.environ.update(settings)
         try:
             yield
         finally:
-            os.environ.pop(_UPLOADS)
-            if before is not None:
-                os.environ[_UPLOADS] = before
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def build_page(gradio: ModuleType, respondent: Respondent) -> Any:

@@ -97,7 +97,7 @@ def _listening(host: str, port: int | None) -> socket.socket:
 
 @contextmanager
 def _private_folder() -> Iterator[None]:
-    """A folder for all that Gradio writes, gone in the end; Gradio reads the environment when it is imported."""
+    """A folder for all that Gradio writes, gone in the end; set before Gradio is first imported."""
     with tempfile.TemporaryDirectory(prefix="msakit-demo-") as folder:
         settings = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         before = {name: os.environ.get(name) for name in settings}

@@ -79,5 +79,5 @@ def _say_what_next(study: Study, seconds: float) -> None:
     except MissingExtraError as error:
         say(str(error))
     say(f"One system's own: msakit report {run}")
-    say(f'Next: msakit predict {run} --text "great" --text "awful"')
+    say(f'Next: msakit predict {run} --text "A great film." --text "An awful film."')
     say(f'      msakit predict {run} CLIP.mp4 --text "what is said in it"')

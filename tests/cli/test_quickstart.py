@@ -63,9 +63,9 @@ def test_run_again_it_trains_nothing_and_says_the_same(done):
 
 def test_what_it_suggests_next_works_and_says_whose_voice_and_face_it_knows(done):
     _, (_, told, told_too), runs = done
-    assert '--text "great" --text "awful"' in told + told_too
+    assert '--text "A great film." --text "An awful film."' in told + told_too
     code, stdout, stderr = run(
-        "predict", runs / "mse-adapter/seed-1111", "--text", "great", "--text", "awful"
+        "predict", runs / "mse-adapter/seed-1111", "--text", "A great film.", "--text", "An awful film."
     )
     assert code == 0, stderr
     assert "predicted without audio, vision" in (stdout + stderr).replace("\n", " ")

@@ -37,6 +37,7 @@ def database():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield Handler, f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+    server.server_close()
 
 
 def audit(address):

@@ -52,7 +52,7 @@ def test_files_hold_every_answer(tmp_path, ending):
     check_format(path)
     write_responses(path, RESPONSES)
     if ending == "csv":
-        rows = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     elif ending == "jsonl":
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     else:

@@ -159,7 +159,7 @@ components:
 def project(tmp_path, monkeypatch):
     """A folder with a registry.yaml and a module that leaves a trace when it is imported."""
     (tmp_path / "registry.yaml").write_text(EVIL)
-    (tmp_path / "evil_module.py").write_text("open('ran', 'w')\n")
+    (tmp_path / "evil_module.py").write_text("open('ran', 'w').close()\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry_module, "USER_FILE", tmp_path / "nobody" / "registry.yaml")
     return tmp_path
@@ -201,7 +201,7 @@ def test_python_dash_m_imports_nothing_from_the_folder(project, arguments):
         "XDG_CONFIG_HOME": str(project),
     }
     for name in ("typer", "yaml", "pydantic", "pathlib", "json"):
-        (project / f"{name}.py").write_text("open('ran', 'w')\n")
+        (project / f"{name}.py").write_text("open('ran', 'w').close()\n")
     result = subprocess.run(
         [sys.executable, "-m", "msakit", *arguments],
         capture_output=True,

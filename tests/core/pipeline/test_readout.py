@@ -108,7 +108,7 @@ def test_a_head_learns_and_loads_to_the_same_predictions(
         backbone={"name": "tiny", "adaptation": adaptation},
         prompt={"layout": "late"},
         training={
-            "epochs": 30,
+            "epochs": 45,
             "batch_size": 8,
             "learning_rate": 1e-2,
             "seed": 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from msakit.samples.location import locate_store
 
 def _located(store: Path | None) -> Path | None:
     return None if store is None else locate_store(store)
+
+
+def _store_option(explained: str) -> Any:
+    return typer.Option("--store", metavar="STORE", help=explained, callback=_located, autocompletion=stores)
 
 
 RunArgument = Annotated[
@@ -45,33 +49,6 @@ StoreArgument = Annotated[
         autocompletion=stores,
     ),
 ]
-StoreToRead = Annotated[
-    Path,
-    typer.Option(
-        "--store",
-        metavar="STORE",
-        help="A folder, an .h5 file, or demo, the shipped store.",
-        callback=_located,
-        autocompletion=stores,
-    ),
-]
-StoreOfWidths = Annotated[
-    Path | None,
-    typer.Option(
-        "--store",
-        metavar="STORE",
-        help="Take the dataset and its feature widths from here.",
-        callback=_located,
-        autocompletion=stores,
-    ),
-]
-OtherStore = Annotated[
-    Path | None,
-    typer.Option(
-        "--store",
-        metavar="STORE",
-        help="The feature store. [default: the one of the training]",
-        callback=_located,
-        autocompletion=stores,
-    ),
-]
+StoreToRead = Annotated[Path, _store_option("A folder, an .h5 file, or demo, the shipped store.")]
+StoreOfWidths = Annotated[Path | None, _store_option("Take the dataset and its feature widths from here.")]
+OtherStore = Annotated[Path | None, _store_option("The feature store. [default: the one of the training]")]

@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("av")
 import av
+from extraction.cheap_extractors import CheapExtractor
 from plugins.extractors.sounds import write_tone
 
 from msakit.core.errors import MediaError
@@ -28,17 +29,10 @@ from msakit.feature_store import FeatureStore
 CLIPS = Path(__file__).parents[2] / "examples" / "clips"
 
 
-class Loudness:
+class Loudness(CheapExtractor):
     """The loudness of every tenth of a second."""
 
-    name, version, modality, width, frame_shift_s, start_s = "loudness", 1, "audio", 1, 0.1, 0.0
-    deterministic = True
-
-    def parameters(self) -> dict[str, object]:
-        return {}
-
-    def weights(self) -> list[str]:
-        return []
+    name, modality, frame_shift_s = "loudness", "audio", 0.1
 
     def extract(self, clip: MediaClip) -> FeatureArray:
         samples = decode_audio(clip, 8000)

@@ -209,7 +209,7 @@ PEAK = """
 import json, sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
-from extraction.brightness import Brightness, Loudness
+from extraction.cheap_extractors import Brightness, Loudness
 from msakit.extraction.extract import Extraction
 from msakit.extraction.manifest import ManifestRow
 from msakit.extraction.segments import Segmentation, cut_rows

@@ -8,10 +8,10 @@ from msakit.core.interfaces import FeatureArray, MediaClip
 from msakit.extraction.media import decode_audio, decode_frames
 
 
-class Loudness:
-    """The loudness of every second, heard at 48 kHz."""
+class CheapExtractor:
+    """One column, once a second, without settings or weights."""
 
-    name, version, modality, width, frame_shift_s, start_s = "loudness", 1, "audio", 1, 1.0, 0.0
+    version, width, frame_shift_s, start_s = 1, 1, 1.0, 0.0
     deterministic = True
 
     def parameters(self) -> dict[str, object]:
@@ -20,13 +20,19 @@ class Loudness:
     def weights(self) -> list[str]:
         return []
 
+
+class Loudness(CheapExtractor):
+    """The loudness of every second, heard at 48 kHz."""
+
+    name, modality = "loudness", "audio"
+
     def extract(self, clip: MediaClip) -> FeatureArray:
         samples = decode_audio(clip, 48_000)
         seconds = np.array_split(samples, max(1, len(samples) // 48_000))
         return FeatureArray(np.array([[np.abs(each).mean()] for each in seconds], np.float32), 1.0)
 
 
-class Brightness(Loudness):
+class Brightness(CheapExtractor):
     """The mean of a picture every second."""
 
     name, modality = "brightness", "vision"

@@ -23,9 +23,9 @@ import msakit
 from msakit.cli.app import app
 app(["push", sys.argv[1], "my-lab/tgm", "--private"], standalone_mode=False)
 app(["pull", "my-lab/tgm", "-o", "theirs"], standalone_mode=False)
-run = msakit.load("my-lab/tgm")
-answer = run.predict(text="a wonderful film")
-print(json.dumps([str(run.path), answer.prediction, answer.likeliest]))
+run, original = msakit.load("my-lab/tgm"), msakit.load(sys.argv[1])
+answers = [each.predict(text="a wonderful film") for each in (run, original)]
+print(json.dumps([str(run.path), *([each.prediction, each.likeliest] for each in answers)]))
 """
 LOCATE = """
 import sys
@@ -75,9 +75,10 @@ def test_a_run_goes_to_the_hub_and_comes_back(trained, call, tmp_path):
     assert (address, pulled) == (f"{server.address}/my-lab/tgm", "theirs")
     assert server.created[0]["visibility"] == "private"
     assert "adapter/adapter.safetensors" in server.repositories["my-lab/tgm"]
-    folder, prediction, likeliest = json.loads(loaded)
+    # Both in one process: in another, with other threads, the last digits differ.
+    folder, fetched, original = json.loads(loaded)
+    assert fetched == original
     expected = trained.predict(text="a wonderful film")
-    assert (prediction, [tuple(pair) for pair in likeliest]) == (expected.prediction, expected.likeliest)
     assert msakit.load(tmp_path / "theirs").predict(text="a wonderful film") == expected
     assert not [path for path in tmp_path.rglob("*") if path.name in ("own.py", "adapter_model.bin")]
 

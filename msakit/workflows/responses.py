@@ -13,6 +13,7 @@ import numpy as np
 from msakit.core.atomic import write_atomically
 from msakit.core.errors import InputError, MissingExtraError
 from msakit.core.files import to_json
+from msakit.core.spreadsheet import disarm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +146,8 @@ def _write_csv(path: Path, responses: Sequence[Response]) -> None:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(_flat, responses))
+    for row in map(_flat, responses):
+        writer.writerow({key: disarm(cell) if isinstance(cell, str) else cell for key, cell in row.items()})
     path.write_text(buffer.getvalue(), encoding="utf-8", newline="")
 
 

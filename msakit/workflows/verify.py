@@ -103,6 +103,11 @@ def _figures(result: RunResult) -> Iterator[Check]:
     condition = result.record.condition
     prefix = f"{condition.title}: " if condition else ""
     for split in result.record.splits:
+        if _is_shared_without(result, split):
+            remedy = f"`msakit evaluate {result.path} --split {split} --store STORE` makes them anew"
+            found = f"not scored: a shared run carries none; {remedy}"
+            yield Check(f"{prefix}{split} predictions", "not shared", found, holds=None)
+            continue
         try:
             found = result.metrics(split)
         except MsakitError as error:
@@ -112,6 +117,11 @@ def _figures(result: RunResult) -> Iterator[Check]:
             now = found.get(name, math.nan)
             same = math.isclose(value, now, abs_tol=TOLERANCE) or (math.isnan(value) and math.isnan(now))
             yield Check(f"{prefix}{split} {name}", value, now, holds=same)
+
+
+def _is_shared_without(result: RunResult, split: str) -> bool:
+    """Whether a run was shared without its predictions: they are not there, and the record names none."""
+    return split not in result.splits and f"predictions.{split}.csv" not in result.record.digests
 
 
 def _files(result: RunResult, run: Path) -> Iterator[Check]:
@@ -126,7 +136,11 @@ def _files(result: RunResult, run: Path) -> Iterator[Check]:
 def _data(run: RunResult, registry: Registry, store: Path | None) -> Iterator[Check]:
     """Samples, feature recipes and constant answers against the store's."""
     recorded = run.provenance.get("data", {})
-    place = store or Path(str(recorded.get("store")))
+    if store is None and "store" not in recorded:
+        told = "not compared: the run names no store; give it with --store"
+        yield Check("data", None, told, holds=None)
+        return
+    place = store or Path(str(recorded["store"]))
     try:
         source = str(run.path / "pipeline.yaml")
         resolved = resolve(parse_pipeline(read_yaml(Path(source)), source), registry, source=source)

@@ -65,6 +65,20 @@ def test_files_hold_every_answer(tmp_path, ending):
     assert rows[1]["positive"] in ("", None)
 
 
+def test_no_cell_of_a_csv_file_is_a_formula(tmp_path):
+    """Names, transcripts, labels and messages come from strangers' files."""
+    run = '=HYPERLINK("http://x")'
+    response = Response(
+        run, "@joy", "@joy", 0.5, [("-1.0", 0.5)], run, [], "+1|cmd", run, [run], run, run, 0.0, 1.0
+    )
+    write_responses(tmp_path / "a.csv", [response, Response("-aX3", -1.5, "negative")])
+    first, second = csv.DictReader((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines())
+    disarmed = dict.fromkeys(("id", "generated", "text_by", "notes", "error", "recording"), f"'{run}")
+    disarmed |= {"prediction": "'@joy", "label": "'@joy", "text": "'+1|cmd", "likeliest": "-1.0 0.5000"}
+    assert first == first | disarmed
+    assert (second["id"], second["prediction"]) == ("-aX3", "-1.5")
+
+
 def test_an_ending_that_names_no_format_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"answers are written as \.csv, \.jsonl, \.parquet"):
         check_format(tmp_path / "answers.xlsx")

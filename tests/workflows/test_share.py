@@ -22,6 +22,7 @@ from msakit.plugins.backbones.loading import load
 from msakit.workflows.load import load_run
 from msakit.workflows.share import Sharing, share_run
 from msakit.workflows.train import TrainingPlan, train_run
+from msakit.workflows.verify import verify
 from tests.conftest import TEXTS, fill_store, tiny_pipeline
 
 LORA = {"name": "tiny", "adaptation": "lora"}
@@ -159,3 +160,21 @@ def test_only_finished_runs_are_shared_and_nothing_is_replaced(trained, shared, 
 def test_a_shared_run_does_not_guess_at_a_store(shared):
     with pytest.raises(InputError, match="does not say where its store is"):
         msakit.load(shared).evaluate()
+
+
+def test_a_shared_run_is_verified_as_far_as_it_goes(trained, shared, registry):
+    """It carries no predictions and names no store: neither is a difference."""
+    (found,) = verify(shared, registry)
+    assert found.differences == []
+    compared = {check.what for check in found.checks} - {check.what for check in found.unchecked}
+    assert {"pipeline.yaml", "features.json", "adapter/adapter.safetensors", "version of torch"} <= compared
+    told = {check.what: check.found for check in found.unchecked}
+    assert told.keys() == {"valid predictions", "test predictions", "data"}
+    assert "a shared run carries none" in told["test predictions"]
+    assert f"msakit evaluate {shared} --split test --store STORE" in told["test predictions"]
+    assert told["data"] == "not compared: the run names no store; give it with --store"
+
+    (found,) = verify(shared, registry, store=trained.parents[2] / "store")
+    assert found.differences == []
+    assert {check.what for check in found.unchecked} == {"valid predictions", "test predictions"}
+    assert {"data: table_digest", "test mean baseline"} <= {check.what for check in found.checks}

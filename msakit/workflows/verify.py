@@ -105,8 +105,8 @@ def _figures(result: RunResult) -> Iterator[Check]:
     for split in result.record.splits:
         if _is_shared_without(result, split):
             remedy = f"`msakit evaluate {result.path} --split {split} --store STORE` makes them anew"
-            found = f"not scored: a shared run carries none; {remedy}"
-            yield Check(f"{prefix}{split} predictions", "not shared", found, holds=None)
+            told = f"not scored: a shared run carries none; {remedy}"
+            yield Check(f"{prefix}{split} predictions", "not shared", told, holds=None)
             continue
         try:
             found = result.metrics(split)

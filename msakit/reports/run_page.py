@@ -154,7 +154,7 @@ def _training_figures(run: RunResult) -> list[Figure]:
         drawn.append(
             figures.loss_curve([entry["step"] for entry in steps], [entry["loss"] for entry in steps])
         )
-    if epochs:
+    if len(epochs) > 1:
         numbers, values = [e["epoch"] for e in epochs], [e[metric.name] for e in epochs]
         best = run.record.training.best_epoch if run.record.training else None
         drawn.append(figures.validation_curve(numbers, values, metric.title, best))

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def system_bars(found: Comparison, metric: Metric) -> Figure:
     """Each system's mean with its interval over samples and its seeds; constant answers as lines."""
     runs = [row for row in found.rows if row.kind == "run"]
-    constants = {row.name: row.estimates[metric.name].mean for row in found.rows if row.kind == "baseline"}
+    constants = sorted(
+        (row.estimates[metric.name].mean, row.name) for row in found.rows if row.kind == "baseline"
+    )
 
     def paint(axes: Axes) -> None:
         for place, row in enumerate(runs):
@@ -31,7 +33,7 @@ def system_bars(found: Comparison, metric: Metric) -> Figure:
             axes.plot(
                 estimate.values, [place] * len(estimate.values), "o", color=ORANGE, markersize=4, alpha=0.9
             )
-        for (name, value), side in zip(constants.items(), ("right", "left"), strict=False):
+        for (value, name), side in zip(constants, ("right", "left"), strict=False):  # labels face outwards
             axes.axvline(value, color=GREY, linewidth=1, linestyle="--")
             axes.text(value, -0.7, f" {name.split()[0]} ", fontsize=8, color=GREY, ha=side, va="bottom")
         axes.set_yticks(range(len(runs)), [row.name for row in runs])
@@ -47,13 +49,16 @@ def system_bars(found: Comparison, metric: Metric) -> Figure:
 
 
 def validation_curves(groups: Sequence[RunGroup], names: Sequence[str], metric: Metric) -> list[Figure]:
-    """The validation metric by epoch, all systems in one drawing: thin each seed, thick their mean."""
+    """The validation metric by epoch, all systems in one drawing: thin each seed, thick their mean.
+
+    Nothing where no run has a second epoch: a point is no curve.
+    """
     curves = [
         (name, [points for run in group.runs if (points := _points(run, metric))])
         for name, group in zip(names, groups, strict=False)
     ]
     curves = [(name, seeds) for name, seeds in curves if seeds]
-    if not curves:
+    if not any(len(points) > 1 for _, seeds in curves for points in seeds):
         return []
 
     def paint(axes: Axes) -> None:

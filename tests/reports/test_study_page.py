@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import wave
 from pathlib import Path
 
@@ -65,6 +66,31 @@ def test_systems_stand_side_by_side_the_best_first(study: Path, tmp_path: Path) 
     assert "the gate of concat is uniform" in shown
     assert "Largest errors of tgm, 6 tokens, seed-1111" in shown
     assert all(link.startswith("data:") for link in page.links)
+
+
+def test_labels_of_constants_face_away_from_each_other(study: Path, tmp_path: Path) -> None:
+    for mean, median in ((1.7, 1.6), (1.6, 1.7), (1.65, 1.65)):
+        for record in study.rglob("metrics.json"):
+            told = json.loads(record.read_text())
+            told["baselines"] = {"test": {"mean": {"mae": mean}, "median": {"mae": median}}}
+            record.write_text(json.dumps(told))
+        page = Page(write_report(study, tmp_path / "report.html").read_text(encoding="utf-8"))
+        sides = {
+            "".join(node.itertext()).strip(): "left"
+            if "text-anchor: end" in node.get("style", "")
+            else "right"
+            for node in page.images["MAE"].iter("{http://www.w3.org/2000/svg}text")
+        }
+        left, right = ("median", "mean") if mean > median else ("mean", "median")
+        assert (sides[left], sides[right]) == ("left", "right")
+
+
+def test_one_epoch_makes_no_curve(study: Path, tmp_path: Path) -> None:
+    for history in study.rglob("history.jsonl"):
+        history.write_text(history.read_text().splitlines()[0] + "\n")
+    page = Page(write_report(study, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "MAE" in page.images
+    assert "Validation MAE" not in page.images
 
 
 def test_a_folder_of_seeds_is_a_study_of_one_system(study: Path, tmp_path: Path) -> None:

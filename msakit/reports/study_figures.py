@@ -16,6 +16,11 @@ from msakit.runs.results import RunGroup, RunResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+OUTWARDS = (
+    ("right", -4),
+    ("left", 4),
+)  # Labels of the lower and the higher constant, and their shift in points.
+
 
 def system_bars(found: Comparison, metric: Metric) -> Figure:
     """Each system's mean with its interval over samples and its seeds; constant answers as lines."""
@@ -33,9 +38,12 @@ def system_bars(found: Comparison, metric: Metric) -> Figure:
             axes.plot(
                 estimate.values, [place] * len(estimate.values), "o", color=ORANGE, markersize=4, alpha=0.9
             )
-        for (value, name), side in zip(constants, ("right", "left"), strict=False):  # labels face outwards
+        for (value, name), (side, shift) in zip(constants, OUTWARDS, strict=False):
             axes.axvline(value, color=GREY, linewidth=1, linestyle="--")
-            axes.text(value, -0.7, f" {name.split()[0]} ", fontsize=8, color=GREY, ha=side, va="bottom")
+            axes.annotate(
+                name.split()[0], (value, -0.7), (shift, 0), textcoords="offset points",
+                fontsize=8, color=GREY, ha=side, va="bottom",
+            )  # fmt: skip
         axes.set_yticks(range(len(runs)), [row.name for row in runs])
         axes.set_ylim(len(runs) - 0.4, -0.9)
         axes.grid(visible=False, axis="y")

@@ -89,6 +89,8 @@ def attention_maps(
             axes.figure.colorbar(image, ax=axes, label="attention, mean over heads")
             if rows == "text" and len(tokens) == len(values):
                 axes.set_yticks(range(len(tokens)), [token.strip() or token for token in tokens])
+            elif len(values) == 1:  # one state of the whole text: positions would mean nothing
+                axes.set_yticks([0], ["whole"])
             axes.set(xlabel="frame" if shift is None else "seconds", ylabel=rows or "position")
 
         title = f"{rows} over {columns}" if rows else name

@@ -17,7 +17,9 @@ import pytest
 from run_folders import ERC_NAMES, write_run
 
 from msakit.core.errors import InputError
+from msakit.core.interfaces import Diagnostic
 from msakit.metrics.calibration import expected_calibration_error, interval_coverage
+from msakit.reports.diagnostic_figures import attention_maps
 from msakit.reports.mistakes import find_mistakes
 from msakit.reports.report import write_report
 from msakit.runs.diagnostic_maps import Maps, read_maps, write_maps
@@ -158,6 +160,15 @@ def test_every_drawing_is_there(page: Page) -> None:
     ]
     assert {"so", "dull", "seconds", "text"} <= set(svg_texts(page.images["a: text over audio"]))
     assert {"small: mean", "large: mean"} <= {text[:11] for text in svg_texts(page.images["alpha"])}
+
+
+def test_a_map_of_the_whole_text_has_no_positions() -> None:
+    described = {"a": Diagnostic("map", ("text", "audio"), "")}
+    weights = np.linspace(0, 1, 5)[None]
+    (figure,) = attention_maps({"a": weights}, ("so", "dull"), described, {"audio": 0.1})
+    texts = svg_texts(ET.fromstring(figure.svg))
+    ticks = texts[texts.index("seconds") + 1 : texts.index("text")]
+    assert ticks == ["whole"]
 
 
 def test_the_worst_sample_is_the_one_without_a_prediction(regression: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from msakit.core.interfaces import Diagnostic
 
 _MOST_VECTOR_ENTRIES = 8
+_ATTENTION = "attention, mean over heads"
 
 
 def diagnostic_histogram(name: str, values: Floats, entries: Sequence[str] = ()) -> Figure:
@@ -68,7 +70,9 @@ def attention_maps(
     frame_shifts_s: Mapping[str, float | None],
     sample: str = "",
 ) -> list[Figure]:
-    """Heat maps of one sample: words against seconds where its tokens and frame shifts are known.
+    """Maps of one sample: words against seconds where its tokens and frame shifts are known.
+
+    A fuser that sees the text as one state attends from there alone: bars over the seconds.
 
     Args:
         maps: Diagnostic to weights [rows, columns].
@@ -80,21 +84,33 @@ def attention_maps(
     drawn = []
     for name, values in maps.items():
         rows, columns = described[name].entries if name in described else ("", name)
-        shift = frame_shifts_s.get(columns)
-
-        def paint(axes: Axes, values: Floats = values, rows: str = rows, shift: float | None = shift) -> None:
-            extent = (0.0, values.shape[1] * (shift or 1.0), values.shape[0] - 0.5, -0.5)
-            image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest", extent=extent)
-            axes.grid(visible=False)
-            axes.figure.colorbar(image, ax=axes, label="attention, mean over heads")
-            if rows == "text" and len(tokens) == len(values):
-                axes.set_yticks(range(len(tokens)), [token.strip() or token for token in tokens])
-            elif len(values) == 1:  # one state of the whole text: positions would mean nothing
-                axes.set_yticks([0], ["whole"])
-            axes.set(xlabel="frame" if shift is None else "seconds", ylabel=rows or "position")
-
+        shift, words = frame_shifts_s.get(columns), tokens if rows == "text" else ()
+        if len(values) == 1:
+            figure = draw(partial(_paint_row, values[0], shift), width=7.2, height=2.6)
+        else:
+            height = min(20.0, max(2.6, 1.4 + 0.24 * len(values)))
+            figure = draw(partial(_paint_map, values, shift, rows, words), width=7.2, height=height)
         title = f"{rows} over {columns}" if rows else name
-        height = min(20.0, max(2.6, 1.4 + 0.24 * len(values)))
-        figure = draw(paint, width=7.2, height=height)
         drawn.append(Figure(f"{sample}: {title}" if sample else title, "", figure))
     return drawn
+
+
+def _paint_map(values: Floats, shift_s: float | None, rows: str, words: Sequence[str], axes: Axes) -> None:
+    extent = (0.0, values.shape[1] * (shift_s or 1.0), len(values) - 0.5, -0.5)
+    image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest", extent=extent)
+    axes.grid(visible=False)
+    axes.figure.colorbar(image, ax=axes, label=_ATTENTION)
+    if len(words) == len(values):
+        axes.set_yticks(range(len(words)), [word.strip() or word for word in words])
+    axes.set(xlabel=_time(shift_s), ylabel=rows or "position")
+
+
+def _paint_row(weights: Floats, shift_s: float | None, axes: Axes) -> None:
+    """One row is read better as bars than as colours."""
+    width = shift_s or 1.0
+    axes.bar(np.arange(len(weights)) * width, weights, width, align="edge", color=BLUE)
+    axes.set(xlim=(0.0, len(weights) * width), xlabel=_time(shift_s), ylabel=_ATTENTION)
+
+
+def _time(shift_s: float | None) -> str:
+    return "frame" if shift_s is None else "seconds"

@@ -44,11 +44,13 @@ class SampleView:
 
     @property
     def maps(self) -> dict[str, NDArray[Any]]:
-        """The maps [rows, columns] among the diagnostics."""
+        """The maps [rows, columns] among the diagnostics, but those of streams that are absent."""
+        absent = set(self.answer.absent)
         return {
             name: self.diagnostics[name]
             for name, described in self.described.items()
             if described.kind == "map" and name in self.diagnostics and self.diagnostics[name].size
+            if not absent.intersection(described.entries)
         }
 
 

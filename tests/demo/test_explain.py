@@ -47,6 +47,7 @@ def test_a_stream_left_out_is_a_clip_without_it(scored, reader, clip):
     assert {name: len(each) for name, each in whole.view.maps.items()} == dict.fromkeys(
         ("attention_text_audio", "attention_text_vision"), len(whole.view.tokens)
     )
+    assert [*silent.view.maps, *alone.view.maps] == []  # nothing was there to look at, or to look from
 
 
 def test_what_cannot_be_answered_says_so(scored, reader, tmp_path, clip):

@@ -20,6 +20,7 @@ from msakit.core.errors import InputError
 from msakit.core.interfaces import Diagnostic
 from msakit.metrics.calibration import expected_calibration_error, interval_coverage
 from msakit.reports.diagnostic_figures import attention_maps
+from msakit.reports.figures import BLUE
 from msakit.reports.mistakes import find_mistakes
 from msakit.reports.report import write_report
 from msakit.runs.diagnostic_maps import Maps, read_maps, write_maps
@@ -162,13 +163,15 @@ def test_every_drawing_is_there(page: Page) -> None:
     assert {"small: mean", "large: mean"} <= {text[:11] for text in svg_texts(page.images["alpha"])}
 
 
-def test_a_map_of_the_whole_text_has_no_positions() -> None:
+def test_attention_from_a_single_state_is_drawn_as_bars_over_the_seconds() -> None:
     described = {"a": Diagnostic("map", ("text", "audio"), "")}
-    weights = np.linspace(0, 1, 5)[None]
-    (figure,) = attention_maps({"a": weights}, ("so", "dull"), described, {"audio": 0.1})
-    texts = svg_texts(ET.fromstring(figure.svg))
-    ticks = texts[texts.index("seconds") + 1 : texts.index("text")]
-    assert ticks == ["whole"]
+    (figure,) = attention_maps({"a": np.full((1, 5), 0.2)}, ("so", "dull"), described, {"audio": 0.5})
+    drawing = ET.fromstring(figure.svg)
+    filled = [
+        path for path in drawing.iter("{http://www.w3.org/2000/svg}path") if BLUE in path.get("style", "")
+    ]
+    assert len(filled) == 5
+    assert {"seconds", "attention, mean over heads", "2.5"} <= set(svg_texts(drawing))
 
 
 def test_the_worst_sample_is_the_one_without_a_prediction(regression: Path) -> None:

@@ -96,8 +96,8 @@ class _Runs:
 
 
 def _world_of(path: Path) -> Path:
-    """The world a path lies in: the folder with the pipeline."""
-    return next(folder for folder in path.parents if (folder / "study.yaml").exists())
+    """The world a path lies in: the folder with the store, which no poison replaces."""
+    return next(folder for folder in path.parents if (folder / "store").is_dir())
 
 
 def running_pickle(path: Path) -> bytes:

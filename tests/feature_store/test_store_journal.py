@@ -124,6 +124,24 @@ def test_a_damaged_journal_is_kept_and_its_good_records_sealed(tmp_path: Path) -
     assert [item.name for item in (path.parents[1] / "quarantine").iterdir()] == [path.name]
 
 
+def test_the_holes_of_a_sparse_journal_are_not_read(tmp_path: Path) -> None:
+    """8 TB that take no room: read byte by byte they would take days."""
+    store = FeatureStore.create(tmp_path / "s")
+    path = leave_journal(store, ["a", "b"])
+    whole = path.read_bytes()
+    last = scan_journal(whole, path.stem).records[-1]
+    start_of_last = whole.rindex(b"MSJ1", 0, last.payload_start)
+    os.truncate(path, 8 << 40)
+    with path.open("r+b") as file:
+        file.seek(start_of_last)
+        file.write(bytes(len(whole) - start_of_last))  # the last record lies behind the hole instead
+        file.seek(8 << 40)
+        file.write(whole[start_of_last:])
+    with store.writer(AUDIO) as writer:
+        assert [key_of(name) in writer for name in "ab"] == [True, True]
+        assert writer.recovery.damaged_bytes == (8 << 40) - start_of_last
+
+
 def test_garbage_in_the_journal_folder_is_put_aside(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "s")
     path = leave_journal(store, ["a"])

@@ -16,6 +16,8 @@ from msakit.feature_store.errors import StoreError, StoreFormatError, StoreWrite
 from msakit.feature_store.regular import SHORTAGES, reading
 
 Buffer = bytes | memoryview
+Extent = tuple[int, int]
+"""Start and stop of bytes that were written; a file system keeps no bytes for what lies between extents."""
 IOV_MAX = 1024
 CHECK_DISK = "Check the disk; everything acknowledged is kept in the journal."
 REMEDIES = SHORTAGES | {
@@ -38,6 +40,24 @@ def list_folder(path: Path) -> list[Path]:
             return sorted(path.iterdir())
         except FileNotFoundError:
             return []
+
+
+def data_extents(fd: int) -> list[Extent]:
+    """Find the parts of a file that hold bytes: a file of a few kilobytes may claim to be of any size."""
+    extents: list[Extent] = []
+    stop, size = 0, os.fstat(fd).st_size
+    while stop < size:
+        try:
+            start = os.lseek(fd, stop, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole from here on
+                return extents
+            if error.errno == errno.EINVAL:  # this file system does not know its holes
+                return [(0, size)]
+            raise
+        stop = os.lseek(fd, start, os.SEEK_HOLE)
+        extents.append((start, stop))
+    return extents
 
 
 def fsync_directory(path: Path) -> None:

@@ -13,14 +13,14 @@ import mmap
 import os
 import struct
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import xxhash
 
-from msakit.feature_store.disk.files import Buffer, fsync_directory, temporary_name
+from msakit.feature_store.disk.files import Buffer, Extent, fsync_directory, temporary_name
 from msakit.feature_store.disk.owner import owner_fields
 from msakit.feature_store.errors import StoreError, StoreFormatError, StoreVersionError, StoreWriteError
 
@@ -30,7 +30,7 @@ PREFIX = struct.Struct("<4sIQQ")
 MAX_HEADER_BYTES = 4 << 20
 MAX_PAYLOAD_BYTES = 1 << 31
 RESUME_EFFORT = 16
-"""After damage, hash at most this many times the journal's size in search of the next record."""
+"""After damage, hash at most this many times the journal's bytes in search of the next record."""
 
 Locking = Literal["flock", "none"]
 
@@ -216,11 +216,11 @@ def pack_record(header: Mapping[str, Any], payload: list[Buffer], seed: int) -> 
     return [prefix, head, *(buffer for buffer in payload if len(buffer))]
 
 
-def scan_journal(data: Buffer | mmap.mmap, journal_id: str) -> Scan:
+def scan_journal(data: Buffer | mmap.mmap, journal_id: str, extents: Sequence[Extent] | None = None) -> Scan:
     """Read every valid record of a journal.
 
     A torn last record (a crash) is dropped. After damage in the middle, reading resumes at the next record
-    whose checksum holds.
+    whose checksum holds; a record begins in one of `extents` (all of `data` if not given).
 
     Raises:
         StoreFormatError: when the first record is not this journal's.
@@ -235,14 +235,15 @@ def scan_journal(data: Buffer | mmap.mmap, journal_id: str) -> Scan:
         )
     check_journal_version(first.header)
     scan = Scan(first.header)
-    position, budget = first.payload_stop, RESUME_EFFORT * len(view)
+    extents = [(0, len(view))] if extents is None else extents
+    position, budget = first.payload_stop, RESUME_EFFORT * sum(stop - start for start, stop in extents)
     while position < len(view):
         record = read_record(view, position, seed)
         if record is not None:
             scan.records.append(record)
             position = record.payload_stop
             continue
-        resumed, budget = _next_valid(data, view, position + 1, (seed, budget))
+        resumed, budget = _next_valid(view, iterate_magic(data, position + 1, extents), seed, budget)
         if resumed is None:
             scan.torn_bytes = len(view) - position
             # Given up rather than read to the end: keep the journal, something may be left in it.
@@ -287,21 +288,21 @@ def check_journal_version(header: Mapping[str, Any]) -> None:
         )
 
 
-def iterate_magic(data: Buffer | mmap.mmap, position: int) -> Iterator[int]:
-    """Yield the positions at or after `position` where a record could begin."""
+def iterate_magic(data: Buffer | mmap.mmap, position: int, extents: Sequence[Extent]) -> Iterator[int]:
+    """Yield the positions at or after `position`, inside `extents`, where a record could begin."""
     source = data if isinstance(data, bytes | mmap.mmap) else bytes(data)
-    found = source.find(MAGIC, position)
-    while found >= 0:
-        yield found
-        found = source.find(MAGIC, found + 1)
+    for start, stop in extents:
+        found = source.find(MAGIC, max(start, position), stop)
+        while found >= 0:
+            yield found
+            found = source.find(MAGIC, found + 1, stop)
 
 
 def _next_valid(
-    data: Buffer | mmap.mmap, view: memoryview, position: int, seed_and_budget: tuple[int, int]
+    view: memoryview, candidates: Iterator[int], seed: int, budget: int
 ) -> tuple[int | None, int]:
     """Find the next valid record; the budget of bytes to hash keeps a forged journal from taking for ever."""
-    seed, budget = seed_and_budget
-    for candidate in iterate_magic(data, position):
+    for candidate in candidates:
         if len(view) - candidate < PREFIX.size:
             break
         _, num_header, num_payload, _ = PREFIX.unpack_from(view, candidate)

@@ -19,6 +19,7 @@ import xxhash
 from msakit.feature_store.canonical import canonical_json
 from msakit.feature_store.disk.files import (
     Buffer,
+    data_extents,
     fsync_directory,
     publish,
     temporary_name,
@@ -124,11 +125,12 @@ def judge_journal(feature_set: FeatureSet, path: Path) -> JudgedJournal:
     fd = open_regular(path)
     try:
         os.fdatasync(fd)
+        extents = data_extents(fd)
         # Never closed by hand: views of it live until the rows are forgotten, also when sealing fails.
         data = mmap.mmap(fd, 0, prot=mmap.PROT_READ) if os.fstat(fd).st_size else b""
     finally:
         os.close(fd)
-    scan = scan_journal(data, path.stem)
+    scan = scan_journal(data, path.stem, extents)
     if scan.owner.get("featureset") != feature_set.fingerprint:
         raise StoreFormatError(
             f"{path} belongs to feature set {scan.owner.get('featureset')}", "Move the file away."

@@ -136,7 +136,8 @@ class _Shown(TextColumn):
 
 
 def progress_bar() -> Progress:
-    """A progress bar on stderr."""
+    """A progress bar on stderr; without a terminal it appears once, when it ends."""
+    console = talk_console()
     return Progress(
         _Shown("{task.description}", markup=False),
         BarColumn(),
@@ -144,7 +145,9 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         _Shown("{task.fields[note]}", markup=False),
-        console=talk_console(),
+        console=console,
+        # Refreshing takes a thread, and starting one waits for ever where memory is out.
+        auto_refresh=console.is_terminal,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,14 @@ def test_a_clip_named_like_markup_is_shown_as_it_is(capsys):
         bar.add_task("[/x]", total=1, note="[/red]")
     render.say("[/y]")
     assert "[/y]" in capsys.readouterr().err
+
+
+def test_a_progress_bar_without_a_terminal_starts_no_thread(capsys):
+    before = threading.active_count()
+    with render.progress_bar() as bar:
+        bar.add_task("reading", total=1, note="")
+        assert threading.active_count() == before
+    assert "reading" in capsys.readouterr().err
 
 
 def test_other_exceptions_never_fail_to_be_explained():

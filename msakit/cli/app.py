@@ -63,8 +63,9 @@ def main_options(
     """Remember the options that stand before the command."""
     options.registry_files = list(registry or ())
     options.plugin_files = list(plugin or ())
+    options.trusted = list(trusted or ())
     options.traceback = traceback
-    trust_remote_code(*(trusted or ()))
+    trust_remote_code(*options.trusted)
 
 
 def main() -> None:

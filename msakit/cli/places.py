@@ -34,6 +34,14 @@ RunOrStudy = Annotated[
         metavar="RUN", help="A run, a folder of seeds, or the folder of a study.", autocompletion=runs
     ),
 ]
+RunOrStudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run, a folder of seeds, the folder of a study, or ORG/NAME on the Hugging Face hub.",
+        autocompletion=runs,
+    ),
+]
 RunFolder = Annotated[
     Path | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from msakit.cli.context import options
-from msakit.cli.places import OtherStore, RunOrStudy
+from msakit.cli.places import OtherStore, RunOrStudyName
 from msakit.cli.render import print_json, print_table, say
 from msakit.cli.settings import AsJson
 
@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(epilog="Example: msakit verify runs/tgm")
 def verify(
-    path: RunOrStudy,
+    run: RunOrStudyName,
     *,
     store: OtherStore = None,
     ignore_versions: Annotated[
@@ -33,9 +33,10 @@ def verify(
 
     Exit code 1 where anything differs. Data whose store is gone is not compared, and said so.
     """
+    from msakit.runs.location import locate_run
     from msakit.workflows.verify import verify as verify_runs
 
-    found = verify_runs(path, options.registry(), store=store, with_versions=not ignore_versions)
+    found = verify_runs(locate_run(run), options.registry(), store=store, with_versions=not ignore_versions)
     if as_json:
         print_json([_as_json(verification) for verification in found])
     else:

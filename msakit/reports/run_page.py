@@ -204,14 +204,24 @@ def fusion_figures(run: RunResult, found: Predictions, split: str) -> list[Figur
         title, entries = (shown.title, shown.entries) if shown else (name, ())
         if len(values):
             drawn.append(diagnostic_histogram(title or name, values, entries))
-    path = run.path / f"diagnostics.{split}.npz"
+    return drawn + _map_figures(run, found, run.path / f"diagnostics.{split}.npz")
+
+
+def _map_figures(run: RunResult, found: Predictions, path: Path) -> list[Figure]:
+    """Attention maps of the first samples, but those of streams that a sample lacks."""
     if not path.is_file():
-        return drawn
-    maps = read_maps(path)
+        return []
+    drawn, maps, described = [], read_maps(path), run.record.diagnostics
     shifts = {name: made.get("frame_shift_s") for name, made in run.features.items()}
+    absent = dict(zip(found.ids, found.absent, strict=False))  # empty where no sample lacks anything
     samples = list(dict.fromkeys(sample for by_id in maps.arrays.values() for sample in by_id))
     for sample in samples[:NUM_MAPPED]:
-        of_it = {name: by_id[sample] for name, by_id in maps.arrays.items() if sample in by_id}
+        lacking = set(absent.get(sample, ()))
+        of_it = {
+            name: by_id[sample]
+            for name, by_id in maps.arrays.items()
+            if sample in by_id and not (name in described and lacking.intersection(described[name].entries))
+        }
         flat = {name: values for name, values in of_it.items() if values.ndim == 2 and values.size}
         drawn += attention_maps(flat, maps.tokens.get(sample, []), described, shifts, sample)
     return drawn

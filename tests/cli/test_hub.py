@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import msakit
 from msakit.cli.app import app
 app(["push", sys.argv[1], "my-lab/tgm", "--private"], standalone_mode=False)
 app(["pull", "my-lab/tgm", "-o", "theirs"], standalone_mode=False)
+app(["verify", "my-lab/tgm"], standalone_mode=False)
 run, original = msakit.load("my-lab/tgm"), msakit.load(sys.argv[1])
 answers = [each.predict(text="a wonderful film") for each in (run, original)]
 print(json.dumps([str(run.path), *([each.prediction, each.likeliest] for each in answers)]))
@@ -78,6 +80,9 @@ def test_a_run_goes_to_the_hub_and_comes_back(trained, call, tmp_path):
     # Both in one process: in another, with other threads, the last digits differ.
     folder, fetched, original = json.loads(loaded)
     assert fetched == original
+    verified = re.search(r"(\d+) of (\d+) as recorded", done.stderr)
+    assert verified is not None
+    assert int(verified[1]) == int(verified[2]) > 10
     expected = trained.predict(text="a wonderful film")
     assert msakit.load(tmp_path / "theirs").predict(text="a wonderful film") == expected
     assert not [path for path in tmp_path.rglob("*") if path.name in ("own.py", "adapter_model.bin")]

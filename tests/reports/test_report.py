@@ -23,6 +23,7 @@ from msakit.reports.diagnostic_figures import attention_maps
 from msakit.reports.figures import BLUE
 from msakit.reports.mistakes import find_mistakes
 from msakit.reports.report import write_report
+from msakit.reports.run_page import fusion_figures
 from msakit.runs.diagnostic_maps import Maps, read_maps, write_maps
 from msakit.runs.results import read_run
 
@@ -161,6 +162,19 @@ def test_every_drawing_is_there(page: Page) -> None:
     ]
     assert {"so", "dull", "seconds", "text"} <= set(svg_texts(page.images["a: text over audio"]))
     assert {"small: mean", "large: mean"} <= {text[:11] for text in svg_texts(page.images["alpha"])}
+
+
+def test_no_map_over_an_absent_modality_is_drawn(tmp_path: Path) -> None:
+    names = {f"attention_text_{stream}": ("text", stream) for stream in ("audio", "vision")}
+    described = {name: {"kind": "map", "entries": entries, "title": ""} for name, entries in names.items()}
+    columns = {"absent": ["", "audio"]}
+    folder = write_run(tmp_path, [0, 0], [0, 0], ids="ab", columns=columns, diagnostics=described)
+    write_maps(
+        folder / "diagnostics.test.npz", Maps({name: dict.fromkeys("ab", np.ones((2, 3))) for name in names})
+    )
+    run = read_run(folder)
+    drawn = [figure.title for figure in fusion_figures(run, run.predictions("test"), "test")]
+    assert drawn == ["a: text over audio", "a: text over vision", "b: text over vision"]
 
 
 def test_attention_from_a_single_state_is_drawn_as_bars_over_the_seconds() -> None:

@@ -36,6 +36,7 @@ class ProgressBar:
         self._bar = progress_bar()
         self._task: TaskID | None = None
         self._reading: TaskID | None = None
+        self._warming: TaskID | None = None
 
     def on_prepare(self, *, done: int, total: int) -> None:
         """Show how much of the prompts has been read."""
@@ -43,6 +44,13 @@ class ProgressBar:
         if self._reading is None:
             self._reading = self._bar.add_task("Reading prompts", total=total, note="")
         self._bar.update(self._reading, completed=done, total=total)
+
+    def on_warm_start(self, *, done: int, total: int, loss: float | None) -> None:
+        """Show how many epochs are done, and the loss on the validation split."""
+        self._bar.start()
+        if self._warming is None:
+            self._warming = self._bar.add_task("Warm start", total=total, note="")
+        self._bar.update(self._warming, completed=done, note="" if loss is None else f"valid loss {loss:.3f}")
 
     def on_start(self, *, num_steps: int, first_step: int) -> None:
         """Begin the training's bar."""
@@ -88,6 +96,11 @@ class ProgressLines:
     def on_prepare(self, *, done: int, total: int) -> None:
         """Log how many prompts have been read."""
         self._tell(f"Reading prompts: {done} of {total}")
+
+    def on_warm_start(self, *, done: int, total: int, loss: float | None) -> None:
+        """Log the loss on the validation split."""
+        if loss is not None:
+            self._tell(f"{self._title}: warm start, epoch {done} of {total}, validation loss {loss:.3f}")
 
     def on_start(self, *, num_steps: int, first_step: int) -> None:
         """Remember the number of steps."""

@@ -11,6 +11,9 @@ class Observer(Protocol):
     def on_prepare(self, *, done: int, total: int) -> None:
         """The backbone read so many of the run's prompts ahead of training."""
 
+    def on_warm_start(self, *, done: int, total: int, loss: float | None) -> None:
+        """So many epochs of the warm start are done; `loss` is the last one's validation loss."""
+
     def on_start(self, *, num_steps: int, first_step: int) -> None:
         """Training begins (or goes on) at `first_step` of at most `num_steps`."""
 

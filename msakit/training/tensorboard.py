@@ -33,6 +33,9 @@ class TensorBoard:
     def on_prepare(self, *, done: int, total: int) -> None:
         """Nothing to write."""
 
+    def on_warm_start(self, *, done: int, total: int, loss: float | None) -> None:
+        """Nothing to write: the steps have not begun."""
+
     def on_start(self, *, num_steps: int, first_step: int) -> None:
         """Begin a file of events; what an interrupted training wrote past its checkpoint is void."""
         self._writer = self._open(str(self._folder), purge_step=first_step + 1)

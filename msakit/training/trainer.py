@@ -125,11 +125,13 @@ class Trainer:
             DivergedError: The loss is no number; names the samples.
         """
         num_steps = self.settings.epochs * self.steps_per_epoch
+        if warms_up := self.progress.step == 0 and self._has_warm_start:
+            self._tell_warm_start(done=0)
         for observer in self.observers:
             observer.on_start(num_steps=num_steps, first_step=self.progress.step)
         try:
             with StopRequest() as self._stop:
-                if self.progress.step == 0:
+                if warms_up:
                     self._warm_start()
                 while not self._finished():
                     self._train_epoch()
@@ -150,13 +152,20 @@ class Trainer:
             progress.stopped = f"time limit of {settings.max_minutes:g} minutes"
         return bool(progress.stopped)
 
+    @property
+    def _has_warm_start(self) -> bool:
+        return bool(self.settings.warm_start_epochs) and any(True for _ in self.pipeline.adapter.parameters())
+
+    def _tell_warm_start(self, done: int, loss: float | None = None) -> None:
+        for observer in self.observers:
+            observer.on_warm_start(done=done, total=self.settings.warm_start_epochs, loss=loss)
+
     def _warm_start(self) -> None:
-        if not self.settings.warm_start_epochs or not any(True for _ in self.pipeline.adapter.parameters()):
-            return
         started = time.perf_counter()
         for record in WarmStart(self.pipeline, self.samples, self.settings).run():
             if processes.is_main():
                 self.run.append_history(record)
+            self._tell_warm_start(record["epoch"], record["valid_loss"])
         processes.share(self.pipeline.adapter.state_dict().values())  # dropout made them differ
         self.progress.seconds += time.perf_counter() - started
 

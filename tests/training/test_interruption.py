@@ -56,6 +56,9 @@ class SlowSteps:
     def on_prepare(self, *, done, total):
         pass
 
+    def on_warm_start(self, *, done, total, loss):
+        pass
+
     def on_start(self, *, num_steps, first_step):
         pass
 

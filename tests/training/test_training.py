@@ -39,6 +39,9 @@ class StopAfter:
     def on_prepare(self, *, done, total):
         pass
 
+    def on_warm_start(self, *, done, total, loss):
+        pass
+
     def on_start(self, *, num_steps, first_step):
         self.first_step = first_step
 

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from msakit.cli import watching
 from msakit.core.pipeline.builder import build_pipeline
 from msakit.core.pipeline.config import parse_pipeline
 from msakit.core.pipeline.resolution import resolve
@@ -49,12 +50,18 @@ def test_the_adapter_is_left_as_it_was_after_its_best_epoch(registry, store):
     assert all(torch.equal(p, best[name]) for name, p in pipeline.adapter.named_parameters())
 
 
-def test_a_run_records_its_warm_start_and_resumes_without_another(registry, store, tmp_path):
+def test_a_run_records_and_tells_its_warm_start_and_resumes_without_another(
+    registry, store, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(watching, "LINE_SECONDS", 0)
     resolved = resolve(parse_pipeline(tiny_pipeline(training=TRAINING), "test"), registry)
     for resume in (False, True):
-        run = train_run(TrainingPlan(resolved, store, tmp_path / "run", resume=resume), registry).run
+        plan = TrainingPlan(resolved, store, tmp_path / "run", resume=resume)
+        run = train_run(plan, registry, observers=[watching.ProgressLines("tgm", "mae")]).run
         splits = [json.loads(line)["split"] for line in run.history_file.read_text().splitlines()]
         assert splits.count("warm start") == 20
+        told = capsys.readouterr().err
+        assert told.count("tgm: warm start, epoch ") == (0 if resume else 20)
 
 
 def test_a_pipeline_that_trains_lora_alone_has_no_warm_start(registry, store, tmp_path):

@@ -155,7 +155,7 @@ def zip_bomb(path: Path) -> None:
     """An npz whose one array unpacks to 2 GB."""
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("map/a.npy", "w") as member,
+        archive.open("map/a.npy", "w", force_zip64=True) as member,
     ):
         member.write(_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (536870912,)}"))
         for _ in range(2048):

@@ -58,6 +58,50 @@ def test_activations_of_few_samples_stand_for_all(registry, store):
     assert probe.memory()["activations"] == pytest.approx(probe._kept_bytes(rows), rel=0.1)
 
 
+def allocated_bytes(probe, samples, pipeline, rows):
+    """The most that torch's allocator held at once in a step, and what it held before the backward pass."""
+    batch = samples.batch(rows)
+    pipeline.train()
+    events = torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[events], profile_memory=True) as profile:
+        loss = pipeline(batch)
+        with torch.profiler.record_function("backward"):
+            loss.backward()
+    now, most, before_backward = 0, 0, None
+    for event in sorted(profile.profiler.kineto_results.events(), key=lambda event: event.start_ns()):
+        if event.name() == "backward":
+            before_backward = now
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most, before_backward
+
+
+@pytest.mark.parametrize("adaptation", ["frozen", "lora"])
+@pytest.mark.parametrize("layout", ["paper", "late"])
+def test_the_estimate_is_what_the_allocator_holds(registry, store, layout, adaptation):
+    """The probe counts what autograd asks to keep; the allocator counts what was taken and not freed."""
+    probe, pipeline, samples = make_probe(
+        registry,
+        store,
+        prompt={"layout": layout},
+        backbone={"name": "tiny", "adaptation": adaptation},
+    )
+    memory, rows = probe.memory(), probe.heaviest()
+    allocated_bytes(probe, samples, pipeline, rows)  # what is made on first use is made
+    most, before_backward = allocated_bytes(probe, samples, pipeline, rows)
+    assert probe._kept_bytes(rows) == pytest.approx(before_backward, rel=0.05)
+    assert memory["activations"] + memory["logits"] == pytest.approx(most, rel=0.15)
+
+
+def test_activations_grow_with_the_batch_and_weights_do_not(registry, store):
+    few, many = (make_probe(registry, store, training={"batch_size": size})[0].memory() for size in (8, 24))
+    assert 2.5 < many["activations"] / few["activations"] <= 3.2
+    assert many["logits"] / few["logits"] == pytest.approx(3, rel=0.1)
+    same = ("weights", "trained", "prefix_cache")
+    assert [many[part] for part in same] == [few[part] for part in same]
+
+
 def test_recomputed_activations_are_not_counted(registry, store):
     sizes = [
         make_probe(registry, store, backbone={"name": "tiny", "gradient_checkpointing": recompute})[0]

@@ -101,7 +101,7 @@ class Decoder:
             embeds,
             mask=mask_after_prefix(prefix.lengths, prefix.width, width),
             positions=prefix.lengths[:, None] + torch.arange(width, device=self.device),
-            cache=FixedPrefix(prefix.layers()) if cache is None else cache,
+            cache=FixedPrefix(prefix) if cache is None else cache,
         )
 
     def run_tree(self, context: Tensor, cache: DynamicCache, trie: AnswerTrie) -> Tensor:
@@ -139,8 +139,7 @@ class Decoder:
 
     def _repeated(self, row: tuple[int, ...], times: int) -> PrefixStates:
         [computed] = self.compute_prefixes([row])
-        batch = computed.states[:, :, None].expand(-1, -1, times, -1, -1, -1)
-        return PrefixStates(batch.unbind(0), torch.full((times,), len(row), device=self.device))
+        return PrefixStates.of([computed.states] * times)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., H] to float32 [..., vocabulary]."""

@@ -40,28 +40,41 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class PrefixStates:
-    """Keys and values of a batch of prefixes.
+    """Keys and values of a batch of prefixes, put together layer by layer when a layer asks for its own.
 
     Attributes:
-        states: For each layer, keys and values [2, B, heads, P, head width]; right-padded.
+        samples: Keys and values of each prefix [layers, 2, heads, T, head width] (B).
         lengths: Tokens of each prefix (B).
     """
 
-    states: Sequence[Tensor]
+    samples: Sequence[Tensor]
     lengths: Tensor
+
+    @classmethod
+    def of(cls, samples: Sequence[Tensor]) -> PrefixStates:
+        """Those of these prefixes."""
+        lengths = [sample.shape[-2] for sample in samples]
+        return cls(samples, torch.tensor(lengths, device=samples[0].device))
 
     @property
     def width(self) -> int:
         """P, the longest prefix of the batch."""
-        return int(self.states[0].shape[-2])
+        return max(sample.shape[-2] for sample in self.samples)
+
+    def layer(self, index: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of a layer, right-padded [B, heads, P, head width]; views where all are one."""
+        first = self.samples[0][index]
+        if all(sample is self.samples[0] for sample in self.samples):
+            keys, values = first[:, None].expand(-1, len(self.samples), -1, -1, -1)
+            return keys, values
+        batch = first.new_zeros(2, len(self.samples), first.shape[1], self.width, first.shape[3])
+        for place, sample in enumerate(self.samples):
+            batch[:, place, :, : sample.shape[-2]] = sample[index]
+        return batch[0], batch[1]
 
     def to_cache(self) -> DynamicCache:
-        """A cache of transformers' that holds them and can grow without changing them."""
-        return DynamicCache(self.layers())
-
-    def layers(self) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of each layer, [B, heads, P, head width] each."""
-        return [(layer[0], layer[1]) for layer in self.states]
+        """A cache of transformers' that holds a copy of them and can grow."""
+        return DynamicCache(self.layer(index) for index in range(len(self.samples[0])))
 
 
 class PrefixCache:
@@ -90,7 +103,7 @@ class PrefixCache:
         self.num_hits += len(keys) - len(missing)
         self.num_misses += len(missing)
         found |= self._add(missing)
-        return _stack([found[key].states for key in keys])
+        return PrefixStates.of([found[key].states for key in keys])
 
     def fill(
         self,
@@ -135,17 +148,3 @@ class PrefixCache:
         if self.num_bytes + prefix.num_bytes <= self.budget_bytes:
             self._kept[key] = Prefix(prefix.states.clone(), prefix.last.clone())
             self.num_bytes += prefix.num_bytes
-
-
-def _stack(samples: Sequence[Tensor]) -> PrefixStates:
-    """Per-sample states [layers, 2, heads, T, width] to one right-padded batch."""
-    first = samples[0]
-    lengths = torch.tensor([sample.shape[-2] for sample in samples], device=first.device)
-    if all(sample is first for sample in samples):
-        batch = first[:, :, None].expand(-1, -1, len(samples), -1, -1, -1)
-        return PrefixStates(batch.unbind(0), lengths)
-    layers, _, heads, _, width = first.shape
-    batch = first.new_zeros(layers, 2, len(samples), heads, int(lengths.max()), width)
-    for index, sample in enumerate(samples):
-        batch[:, :, index, :, : sample.shape[-2]] = sample
-    return PrefixStates(batch.unbind(0), lengths)

@@ -104,7 +104,7 @@ def check_split_run(model: PreTrainedModel) -> None:
     try:
         expected = model(torch.tensor(ids, device=decoder.device)).logits[0, -1].float()
         [start] = decoder.compute_prefixes([ids[0][:3]])
-        prefix = PrefixStates(start.states[:, :, None].unbind(0), torch.tensor([3], device=decoder.device))
+        prefix = PrefixStates.of([start.states])
         found = decoder.logits(decoder.run_after(prefix, decoder.embed_rows([ids[0][3:]], None)))[0, -1]
         tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
         fits = bool((found - expected).abs().max() <= tolerance * expected.abs().max())

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from .prefix import PrefixStates
+
 
 def recompute_layers(model: PreTrainedModel) -> None:
     """Let every decoder layer keep nothing but its input; costs about a third more time.
@@ -47,11 +49,25 @@ def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class FixedPrefix(DynamicCache):  # type: ignore[misc]  # transformers is not typed
-    """Keys and values that what follows may look at, but does not add to: a layer may be run twice."""
+    """Keys and values that what follows may look at, but does not add to: a layer may be run twice.
+
+    No layer's are held beyond its own turn, except by autograd.
+
+    Args:
+        prefix: The keys and values.
+    """
+
+    def __init__(self, prefix: PrefixStates) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """P, of every layer."""
+        return self._prefix.width
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         """The layer's prefix with the new keys and values behind it."""
-        layer = self.layers[layer_idx]
-        return torch.cat([layer.keys, key_states], dim=-2), torch.cat([layer.values, value_states], dim=-2)
+        keys, values = self._prefix.layer(layer_idx)
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)

@@ -56,7 +56,7 @@ def test_training_works_after_an_evaluation_in_inference_mode(layout):
     with torch.inference_mode():
         backbone.answer_scores(prompt, TRIE)
     assert backbone.prefix_cache.num_bytes > 0
-    assert not any(state.is_inference() for state in backbone.prefix_cache.get(prompt.before).states)
+    assert not any(state.is_inference() for state in backbone.prefix_cache.get(prompt.before).samples)
     prompt.pseudo.requires_grad_()
     backbone.answer_losses(prompt, ANSWERS).mean().backward()
     assert prompt.pseudo.grad.abs().max() > 0
@@ -64,9 +64,10 @@ def test_training_works_after_an_evaluation_in_inference_mode(layout):
 
 def test_a_batch_of_one_prefix_is_not_copied():
     backbone = make_backbone()
-    states = backbone.prefix_cache.get([[1, 2, 3]] * 64)
-    assert states.states[0].shape == (2, 64, 2, 3, 8)
-    assert states.states[0].untyped_storage().nbytes() == 3 * 3 * 2 * 2 * 8 * 4
+    prefix = backbone.prefix_cache.get([[1, 2, 3]] * 64)
+    for states in prefix.layer(0):
+        assert states.shape == (64, 2, 3, 8)
+        assert states.untyped_storage().nbytes() == 3 * 3 * 2 * 2 * 8 * 4
 
 
 @pytest.mark.parametrize("layout", ["late"])
@@ -83,7 +84,7 @@ def test_filled_ahead_the_numbers_do_not_depend_on_the_order_of_training():
     backward.prepare([[], *reversed(prompt.before)])
     assert forward.prefix_cache.num_bytes > 0
     misses = forward.prefix_cache.num_misses
-    kept = [backbone.prefix_cache.get(prompt.before).states for backbone in (forward, backward)]
+    kept = [backbone.prefix_cache.get(prompt.before).samples for backbone in (forward, backward)]
     assert all(torch.equal(one, other) for one, other in zip(*kept, strict=True))
     assert forward.prefix_cache.num_misses == misses
     expected = make_backbone().answer_scores(prompt, TRIE)

@@ -9,6 +9,7 @@ import numpy as np
 
 from msakit.feature_store.doctor.feature_checks import FeatureTally, judge_features, tally_features
 from msakit.feature_store.doctor.label_checks import check_labels
+from msakit.feature_store.doctor.probe import Means, check_fitted
 from msakit.feature_store.doctor.report import DataProblem, Expectations, Report
 from msakit.feature_store.doctor.table_checks import check_table
 from msakit.feature_store.store import FeatureStore
@@ -32,12 +33,13 @@ def check_dataset(
     report.add(list(check_labels(table, expected)))
     for modality in table.features:
         reader = store.reader(table, modality)
-        tally = FeatureTally.of_width(reader.width)
+        tally, means = FeatureTally.of_width(reader.width), Means()
         for row in np.flatnonzero(reader.present).tolist():
             if progress is not None:
                 progress(f"{dataset}: {modality}", row, len(table))
-            tally_features(reader, row, tally)
+            tally_features(reader, row, tally, means)
         report.add(list(judge_features(table, reader, tally)))
+        report.add(list(check_fitted(table, modality, means)))
     report.add(list(_check_import(table)))
     return report
 

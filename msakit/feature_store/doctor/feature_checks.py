@@ -1,4 +1,4 @@
-"""Checks of one modality's features, in one pass over its sequences with memory for one sequence."""
+"""Checks of one modality's features in one pass, which keeps no more of a sequence than its mean frame."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from msakit.feature_store.doctor.probe import Means
 from msakit.feature_store.doctor.report import DataProblem, Severity, examples
 from msakit.feature_store.errors import StoreCorruptError
 from msakit.feature_store.reader import FeatureReader
@@ -60,12 +61,15 @@ class FeatureTally:
             self.zero_ends.append(row)
 
 
-def tally_features(reader: FeatureReader, row: int, tally: FeatureTally) -> None:
+def tally_features(reader: FeatureReader, row: int, tally: FeatureTally, means: Means) -> None:
     """Read one row into a tally; a damaged one is noted, not raised."""
     try:
-        tally.add(row, reader.read_one(row))
+        values = reader.read_one(row)
     except StoreCorruptError:
         tally.damaged.append(row)
+        return
+    tally.add(row, values)
+    means.add(row, values)
 
 
 def judge_features(table: SampleTable, reader: FeatureReader, tally: FeatureTally) -> Iterator[DataProblem]:

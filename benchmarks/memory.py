@@ -96,13 +96,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--backbone", default="smollm2-135m")
+    parser.add_argument("--layouts", nargs="*", default=["paper", "late"], choices=["paper", "late"])
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     rows = []
     print(
         "| layout | backbone | batch | estimated (MiB) | measured (MiB) | error |\n|---|---|---|---|---|---|"
     )
-    for setting in itertools.product(("paper", "late"), ("frozen", "lora"), (4, 16)):
+    for setting in itertools.product(options.layouts, ("frozen", "lora"), (4, 16)):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             parts, found = pool.apply(measure, (options.backbone, setting))
         total = sum(parts.values())

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Result = TypeVar("Result")
+_UNSUPPORTED = {
+    "FSDP": "ACCELERATE_USE_FSDP",
+    "DeepSpeed": "ACCELERATE_USE_DEEPSPEED",
+    "Megatron-LM": "ACCELERATE_USE_MEGATRON_LM",
+}
 
 
 def join(*, cpu: bool) -> None:
@@ -26,8 +31,14 @@ def join(*, cpu: bool) -> None:
         cpu: Whether they compute on CPUs.
 
     Raises:
-        MsakitError: They cannot compute together on this kind of device.
+        MsakitError: They cannot compute together on this kind of device, or as they were launched to.
     """
+    if asked := [name for name, variable in _UNSUPPORTED.items() if os.environ.get(variable) == "true"]:
+        raise MsakitError(
+            f"{asked[0]} is not supported: every process holds the whole backbone, gradients go by DDP.",
+            hint="Launch without it (accelerate launch --multi_gpu ...); docs/training.md says why, and "
+            "what saves memory instead.",
+        )
     if _launched():
         from accelerate import PartialState
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from msakit.core.errors import InputError
+from msakit.core.errors import InputError, MsakitError
 from msakit.core.pipeline.config import parse_pipeline
 from msakit.core.pipeline.resolution import resolve
 from msakit.runs.checkpoint import load_state
@@ -96,6 +96,18 @@ def test_a_run_of_two_processes_is_not_continued_by_one(registry, store, tmp_pat
     (tmp_path / "run" / "metrics.json").unlink()
     with pytest.raises(InputError, match="was trained by 2 processes, not 1"):
         training(registry, store, tmp_path / "run", epochs=1)()
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
+)
+def test_what_would_shard_the_backbone_is_refused(registry, store, tmp_path, monkeypatch, variable, name):
+    """Accelerate would fall back on DDP on CPUs without a word."""
+    monkeypatch.setenv(variable, "true")
+    with pytest.raises(MsakitError, match=f"{name} is not supported") as refusal:
+        training(registry, store, tmp_path / "run")()
+    assert "docs/training.md" in (refusal.value.hint or "")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_refusal_reaches_every_process(registry, store, tmp_path, alone, capfd):

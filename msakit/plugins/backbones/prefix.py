@@ -118,9 +118,12 @@ class PrefixCache:
         """
         new = {tuple(prefix) for prefix in prefixes} - self._kept.keys()
         keys = sorted(new, key=lambda key: (len(key), key))
+        has_room = True
         for start in range(0, len(keys), batch_size):
-            if self.num_bytes < self.budget_bytes:
-                self._add(keys[start : start + batch_size])
+            if has_room:
+                batch = keys[start : start + batch_size]
+                self._add(batch)
+                has_room = batch[-1] in self._kept  # those that follow are no shorter
             if on_batch:
                 on_batch(min(start + batch_size, len(keys)), len(keys))
 

@@ -100,6 +100,18 @@ def test_filling_stops_at_the_budget():
     assert tuned.prefix_cache.num_bytes == 0
 
 
+def test_prompts_that_no_longer_fit_are_not_computed():
+    backbone = make_backbone()
+    cache, computed, compute = backbone.prefix_cache, [], backbone.prefix_cache._compute
+    cache._compute = lambda keys: computed.extend(keys) or compute(keys)
+    rows = [(first, *range(1, length)) for length in range(2, 10) for first in (1, 2)]
+    a_token, a_row = 3 * 2 * 2 * 8 * 4, 32 * 4
+    cache.budget_bytes = sum(len(row) * a_token + a_row for row in rows[:5])
+    cache.fill(rows, batch_size=2)
+    assert computed == rows[:6]
+    assert list(cache._kept) == rows[:5]
+
+
 @pytest.mark.parametrize("prepared", [False, True])
 def test_the_state_after_reading_is_that_of_the_plain_model(prepared):
     backbone, rows = make_backbone(), [[1, 2, 3], [7, 8], [4, 5, 6, 7, 8]]

@@ -51,11 +51,15 @@ class ProgressBar:
         if self._warming is None:
             self._warming = self._bar.add_task("Warm start", total=total, note="")
         self._bar.update(self._warming, completed=done, note="" if loss is None else f"valid loss {loss:.3f}")
+        if done == total and self._task is not None:
+            self._bar.start_task(self._task)
 
     def on_start(self, *, num_steps: int, first_step: int) -> None:
         """Begin the training's bar."""
         self._bar.start()
-        self._task = self._bar.add_task(self._title, total=num_steps, completed=first_step, note="")
+        self._task = self._bar.add_task(
+            self._title, total=num_steps, completed=first_step, note="", start=self._warming is None
+        )
 
     def on_step(self, record: dict[str, Any]) -> None:
         """Advance by a step."""

@@ -81,7 +81,9 @@ class Pipeline(nn.Module):
         self.backbone = backbone
         self.prompts = prompts
         self.answers = answers
-        self._text_states = TextStates(backbone, text_states)
+        # Without pseudo tokens nobody looks at the text states: the kind that costs nothing will do.
+        looked_at = int(cast("TokenInjector", adapter.injector).num_tokens) > 0
+        self._text_states = TextStates(backbone, text_states if looked_at else "embeddings")
         self.weighting = LossWeighting()
         self._answer_ids = answer_tokens(answers.texts, prompts.template.task, backbone, continuation)
         self.trie = AnswerTrie.build(self._answer_ids, end_id=backbone.end_id)

@@ -94,3 +94,14 @@ def test_pipelines_of_one_backbone_compute_answer_states_once(registry, store, m
     for backbone in (first.backbone, first.backbone, second.backbone):
         TextStates(backbone, "answer").prepare(first.prompt_ids(everything))
     assert [backbone is first.backbone for backbone in read] == [True, False]
+
+
+def test_a_pipeline_without_pseudo_tokens_reads_no_text_states(registry, store, monkeypatch):
+    content = tiny_pipeline() | {"encoders": {}, "fuser": "none", "injector": "none"}
+    content["prompt"] = {"text_states": "answer"}
+    resolved = resolve(parse_pipeline(content, "test"), registry)
+    samples = Samples.open(store, resolved)
+    pipeline = build_pipeline(resolved, registry, widths=samples.widths)
+    monkeypatch.setattr(type(pipeline.backbone), "read", lambda *_: pytest.fail("nothing looks at them"))
+    pipeline.prepare(samples.words())
+    pipeline(samples.batch(samples.rows("train")[:2]))

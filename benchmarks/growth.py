@@ -204,6 +204,10 @@ def print_curve(name: str, points: list[Point]) -> None:
         print(f"| {name}: {places} | {column} | {cells} | {exponent(xs, values):.2f} |", flush=True)
 
 
+def shortened(count: int) -> str:
+    return f"{count / 1000:.0f}k" if count >= 1000 else str(count)
+
+
 def picture(curves: dict[str, list[Point]]) -> str:
     """Time above, memory below, both axes logarithmic; the grey line grows linearly."""
 
@@ -220,12 +224,16 @@ def picture(curves: dict[str, list[Point]]) -> str:
                 line = [last * x / xs[-1] for x in xs]
                 axes[row, column].plot(xs, line, color=GREY, linestyle=":", zorder=0)
                 axes[row, column].set(xscale="log", yscale="log")
+                axes[row, column].set_xticks(xs, [shortened(x) for x in xs])
+                axes[row, column].minorticks_off()
+                axes[row, column].yaxis.set_major_formatter("{x:g}")
             axes[1, column].set(xlabel=name)
-            axes[0, column].legend(frameon=False)
+            if len(points[0].seconds) > 1:
+                axes[0, column].legend(frameon=False)
         axes[0, 0].set(ylabel="processor seconds")
         axes[1, 0].set(ylabel="memory (MiB)")
 
-    return draw_all(paint, width=13, height=5)
+    return draw_all(paint, width=13, height=5.2)
 
 
 def main() -> None:

@@ -5,7 +5,9 @@
 
 The same backbone, adapter, samples and optimiser; in every round each system makes one step on the same
 batch, and a ratio is the median over rounds of the reference's time to the system's. Peak memory is the
-largest resident set of a process of its own for each system, less what it held before its first step.
+largest resident set of a process of its own for each system, less what it held before its first step; ours
+sets the allocator as trainings do. Utilisation is the rate at which a step does the floating-point operations
+it does, as a share of what matrix products of the backbone's shapes reach between the steps.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from reference.mse_step import ReferenceStep
+from torch.utils.flop_counter import FlopCounterMode
 
 from msakit.core.pipeline.batch import Batch
 from msakit.core.pipeline.builder import build_pipeline
@@ -29,6 +32,7 @@ from msakit.core.pipeline.resolution import resolve
 from msakit.core.registry.registry import load_registry
 from msakit.core.tensors import Sequence
 from msakit.runs.provenance import collect
+from msakit.training.allocator import return_freed_tensors
 
 WIDTHS = {"audio": 64, "vision": 64}
 FRAMES = {"audio": 157, "vision": 32}
@@ -89,6 +93,13 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         return time.perf_counter() - started
 
+    def operations(self, batch: Batch) -> int:
+        """Floating-point operations of a step's forward and backward pass."""
+        with FlopCounterMode(display=False) as counter:
+            self.model(batch).backward()
+        self.optimizer.zero_grad(set_to_none=True)
+        return counter.get_total_flops()
+
     def evaluate(self, batch: Batch) -> tuple[float, int]:
         """Seconds, and how many answers could not be read."""
         started = time.perf_counter()
@@ -107,6 +118,8 @@ def resident_bytes(field: str) -> int:
 
 def measure_memory(name: str, backbone: str, size: int, results: Any) -> None:
     """In a process of its own: the peak of three steps over what was resident before them."""
+    if name != "reference":
+        return_freed_tensors()
     stepper = Stepper(name, backbone)
     batches = make_batches(stepper.pipeline, 3, size)
     before = resident_bytes("VmRSS")
@@ -126,6 +139,18 @@ def peak_memory(name: str, backbone: str, size: int) -> int:
     return int(peak)
 
 
+def product_rate(pipeline: Any, tokens: int = 1024) -> float:
+    """Floating-point operations a second of a product of so many tokens with a layer's widest matrix."""
+    config = pipeline.backbone.language_model.config.get_text_config()
+    states, weights = (
+        torch.ones(tokens, config.hidden_size),
+        torch.ones(config.hidden_size, config.intermediate_size),
+    )
+    started = time.perf_counter()
+    torch.mm(states, weights)
+    return 2 * states.numel() * weights.shape[1] / (time.perf_counter() - started)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -140,13 +165,17 @@ def main() -> None:
     # the same samples many times, so the second is what an epoch costs.
     batches = make_batches(steppers["paper"].pipeline, arguments.rounds, arguments.batch_size)
     times: dict[str, list[list[float]]] = {name: [[], []] for name in SYSTEMS}
+    rates = []
     for epoch in range(2):
         for batch in batches:
             for name, stepper in steppers.items():
                 times[name][epoch].append(stepper.step(batch))
+                rates.append(product_rate(stepper.pipeline))
     evaluations = {name: [stepper.evaluate(batch) for batch in batches] for name, stepper in steppers.items()}
+    peak = max(rates)
     rows = []
     for name in SYSTEMS:
+        operations = [steppers[name].operations(batch) for batch in batches]
         ratios = [
             [r / t for r, t in zip(times["reference"][e], times[name][e], strict=True)] for e in range(2)
         ]
@@ -158,6 +187,9 @@ def main() -> None:
                 "train_samples_per_s": arguments.batch_size / statistics.median(times[name][1]),
                 "train_ratio_first_epoch": statistics.median(ratios[0]),
                 "train_ratio": statistics.median(ratios[1]),
+                "utilisation": statistics.median(
+                    count / t / peak for count, t in zip(operations, times[name][1], strict=True)
+                ),
                 "evaluation_samples_per_s": arguments.batch_size / statistics.median(seconds),
                 "evaluation_ratio": statistics.median(
                     r / s for r, s in zip(reference_seconds, seconds, strict=True)
@@ -166,7 +198,7 @@ def main() -> None:
                 "peak_bytes": peak_memory(name, arguments.backbone, arguments.batch_size),
             }
         )
-    report(rows, arguments)
+    report(rows, arguments, peak)
 
 
 COLUMNS = {
@@ -174,6 +206,7 @@ COLUMNS = {
     "train_samples_per_s": "train samples/s",
     "train_ratio_first_epoch": "ratio, first epoch",
     "train_ratio": "ratio",
+    "utilisation": "utilisation",
     "evaluation_samples_per_s": "evaluation samples/s",
     "evaluation_ratio": "ratio",
     "unreadable": "unreadable",
@@ -181,8 +214,11 @@ COLUMNS = {
 }
 
 
-def report(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
-    print(f"{arguments.backbone}, batch {arguments.batch_size}, {torch.get_num_threads()} threads\n")
+def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, peak: float) -> None:
+    print(
+        f"{arguments.backbone}, batch {arguments.batch_size}, {torch.get_num_threads()} threads; "
+        f"matrix products reach {peak / 1e9:.0f} GFLOPS\n"
+    )
     print("| " + " | ".join(COLUMNS.values()) + " |")
     print("|---" * len(COLUMNS) + "|")
     for row in rows:
@@ -190,7 +226,12 @@ def report(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
         cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in (shown[key] for key in COLUMNS)]
         print("| " + " | ".join(cells) + " |")
     if arguments.output:
-        content = {"rows": rows, "settings": vars(arguments) | {"output": None}, **collect(seed=0, data={})}
+        content = {
+            "rows": rows,
+            "product_rate": peak,
+            "settings": vars(arguments) | {"output": None},
+            **collect(seed=0, data={}),
+        }
         arguments.output.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
 
 

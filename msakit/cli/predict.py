@@ -82,6 +82,8 @@ def predict(
     _check(media=bool(clips), text=bool(text), stored=is_stored, cut=segmentation is not None)
     if timeline and not (segmentation or is_stored):
         raise InputError("--timeline needs --segment.", hint="Such as --segment 10, or --segment silence")
+    if setting and not transcribe:
+        raise InputError("--set is for the transcriber.", hint="Add --transcribe, or leave --set out.")
     if output is not None:
         from msakit.workflows.responses import check_format
 

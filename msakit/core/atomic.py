@@ -37,8 +37,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write: Writes the content to the path it is given.
 
     Raises:
+        InputError: The path names no file.
         MsakitError: The system refuses; no temporary file is left.
     """
+    if not path.name:
+        raise InputError(f"'{path}' names no file.", hint="Give the path of the file to write.")
     with writing_errors(path):
         remove_abandoned(path)
         descriptor, temporary = _create_temporary(path)

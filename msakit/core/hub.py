@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from msakit.core.errors import InputError, MsakitError
 from msakit.core.files import read_json
@@ -56,10 +56,10 @@ def fetch_config(repository: str, revision: str | None = None) -> Path:
     Raises:
         MsakitError: It is not here and cannot be fetched.
     """
-    known = try_to_load_from_cache(repository, "config.json", revision=revision)
-    if isinstance(known, str):
-        return Path(known)
     try:
+        known = try_to_load_from_cache(repository, "config.json", revision=revision)
+        if isinstance(known, str):
+            return Path(known)
         return Path(hf_hub_download(repository, "config.json", revision=revision))
     except (OSError, ValueError) as error:
         raise _unreachable(repository, error) from error
@@ -127,6 +127,10 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _unreachable(repository: str, error: Exception, otherwise: str = _BY_FOLDER) -> MsakitError:
+    if isinstance(error, HFValidationError):
+        return InputError(
+            f"'{repository}' is no repository of the hub.", hint=f"Write ORG/NAME. Or {otherwise}."
+        )
     return MsakitError(
         f"'{repository}' is not on this computer and could not be fetched from the Hugging Face hub: "
         f"{_first_line(error)}",

@@ -16,6 +16,7 @@ from msakit.cli import render
 from msakit.cli.app import app
 from msakit.cli.failures import explain
 from msakit.cli.visible import visible
+from msakit.core.atomic import write_atomically
 from msakit.core.errors import InputError
 from msakit.feature_store import StoreError
 
@@ -137,3 +138,25 @@ def test_other_exceptions_never_fail_to_be_explained():
 
     assert "Speechless" in explain(Speechless()).message
     assert explain(OSError(errno.EACCES, os.strerror(errno.EACCES), Path("/x"))).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            ("build", "--dataset", "mosei", "--fuser", "tgm", "--backbone", "hf:../../etc"),
+            "no repository of the hub",
+        ),
+        (("plugins", "new", "class", "--folder", "{folder}"), "not a lower-case Python name"),
+        (("predict", "nothing", "--text", "hi", "--set", "novalue"), "--set is for the transcriber"),
+    ],
+)
+def test_what_no_command_can_mean_is_bad_input(tmp_path, line, words):
+    code, _, stderr = run(*(word.format(folder=tmp_path) for word in line))
+    assert code == 2
+    assert words in stderr.replace("\n", " ")
+
+
+def test_an_empty_path_names_no_file():
+    with pytest.raises(InputError, match="names no file"):
+        write_atomically(Path(), lambda path: path.touch())

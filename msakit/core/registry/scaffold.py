@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 from string import Template
@@ -41,7 +42,7 @@ def write_plugin(name: str, folder: Path, kind: Kind = Kind.FUSER) -> list[Path]
     Raises:
         InputError: The name is no Python identifier in lower case, or the folder is there already.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise InputError(f"'{name}' is not a lower-case Python name.", hint="Use something like my_fuser.")
     package = folder / f"msakit-{name.replace('_', '-')}"
     if package.exists():

@@ -46,6 +46,10 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own
         hint = "Choose a smaller batch size or a smaller backbone, or close other programs."
         return Failure("The memory of this machine or device is used up.", hint, 1)
+    if isinstance(error, RuntimeError) and str(error).startswith(
+        "Symlink loop"
+    ):  # pathlib's, before Python 3.13
+        return Failure(f"{error}.", _REMEDIES[errno.ENOENT], InputError.exit_code)
     return Failure(
         f"Unexpected: {describe_failure(error)}",
         "This is a defect of msakit or of a plugin. To see where it happened: msakit --traceback ...",

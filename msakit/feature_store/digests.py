@@ -76,10 +76,10 @@ class MediaDigests:
     @staticmethod
     def _look(path: str | PathLike[str]) -> tuple[str, tuple[int, int, int, int]]:
         try:
-            real = Path(path).resolve(strict=True)
-            stat = real.stat()
+            real = os.path.realpath(path, strict=True)
+            stat = Path(real).stat()
         except OSError as error:
             raise StoreError(
                 f"cannot read {path}: {error.strerror}", "Check the path and its permissions."
             ) from error
-        return str(real), (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        return real, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)

@@ -11,14 +11,14 @@ when the next one is committed.
 from __future__ import annotations
 
 import io
-import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from msakit.core.atomic import sync, write_atomically, write_text_atomically, writing_errors
 from msakit.core.errors import InputError, MsakitError
-from msakit.core.files import to_json
+from msakit.core.files import read_json, to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COMMIT_FILE = "checkpoint.json"
 STATES, WEIGHTS = "checkpoint", "adapter"
 ADAPTER_FILE, LORA_FOLDER = "adapter.safetensors", "lora"
+_MAX_COMMIT_BYTES = 1 << 16
 ADAPTER_METADATA = {"format": "msakit.adapter", "version": "1"}
 
 
@@ -55,12 +56,12 @@ def read_commit(folder: Path) -> Commit:
         InputError: The file is damaged.
     """
     path = folder / COMMIT_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        commit = Commit(**{name: kind(content[name]) for name, kind in _FIELDS.items()})
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return Commit()
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    content = read_json(path, limit=_MAX_COMMIT_BYTES)
+    try:
+        commit = Commit(**{name: kind(content[name]) for name, kind in _FIELDS.items()})
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise InputError(
             f"{path} is damaged: {error}", hint="Train the run again in another folder."
         ) from error
@@ -98,6 +99,10 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     name = read_commit(folder).state
     if not name:
         return None
+    if not (folder / name).is_file():
+        raise InputError(
+            f"{folder / name} is missing, or no file.", hint="Restore it, or train in another folder."
+        )
     try:
         state: dict[str, Any] = torch.load(folder / name, weights_only=True)
     except Exception as error:

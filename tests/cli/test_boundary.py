@@ -53,6 +53,7 @@ def failing(monkeypatch):
         (FileNotFoundError(errno.ENOENT, "No such file or directory", b"/a"), 2, "/a: No such file"),
         (OSError(errno.ENOSPC, "No space left on device", "/b"), 1, "Free some space"),
         (OSError(errno.EMFILE, "Too many open files"), 1, "ulimit -n"),
+        (RuntimeError("Symlink loop from '/c'"), 2, "Symlink loop from '/c'. Check the path."),
         (OSError("odd"), 1, "Unexpected: OSError: odd"),
         (MemoryError(), 1, "memory"),
         (TypeError("x" * 9000), 1, "msakit --traceback"),

@@ -68,3 +68,13 @@ def test_names_that_are_no_utf8_are_remembered_too(tmp_path):
             assert [digests.digest(file) for file in files] == [
                 hashlib.sha256(file.read_bytes()).digest() for file in files
             ]
+
+
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to(loop)
+    with (
+        MediaDigests(tmp_path / "digests.sqlite") as digests,
+        pytest.raises(StoreError, match=r"cannot read .*loop\.wav"),
+    ):
+        digests.digest(loop)

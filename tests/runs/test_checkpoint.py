@@ -92,10 +92,39 @@ def test_a_full_disk_leaves_the_checkpoint_before(pipeline, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", "{}", "null", '{"step": 1, "weights": "../x", "state": "", "history_bytes": 0}']
+    "content",
+    [
+        "[]",
+        "{}",
+        "null",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        " " * 100_000,
+        '{"step": 1e999, "weights": "", "state": "", "history_bytes": 0}',
+        '{"step": 1, "weights": "../x", "state": "", "history_bytes": 0}',
+    ],
+    ids=lambda content: content[:20],
 )
 def test_a_damaged_checkpoint_is_named(tmp_path, content):
     assert read_commit(tmp_path) == Commit()
     (tmp_path / "checkpoint.json").write_text(content)
     with pytest.raises(InputError, match=r"checkpoint\.json"):
         read_commit(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop"])
+def test_what_is_no_file_is_no_checkpoint(tmp_path, kind):
+    path = tmp_path / "checkpoint.json"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to(path if kind == "loop" else "/dev/zero")
+    with pytest.raises(InputError, match=r"checkpoint\.json"):
+        read_commit(tmp_path)
+
+
+def test_a_state_that_is_a_pipe_is_refused(tmp_path):
+    (tmp_path / "checkpoint.json").write_text(
+        '{"step": 1, "weights": "", "state": "checkpoint/step-000001.pt", "history_bytes": 0}'
+    )
+    (tmp_path / "checkpoint").mkdir()
+    os.mkfifo(tmp_path / "checkpoint" / "step-000001.pt")
+    with pytest.raises(InputError, match=r"step-000001\.pt is missing, or no file"):
+        load_state(tmp_path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transformers import AutoConfig, WhisperForConditionalGeneration
 
 from msakit.core.errors import InputError
+from msakit.core.files import read_json
 
 from .pretrained import Checkpoint, find_checkpoint, load_whole
 from .whisper_packages import PACKAGES, load_packaged
@@ -59,7 +59,7 @@ def suppressed_tokens(folder: Path) -> tuple[list[int], list[int]]:
         ("config.json", ("suppress_ids", "suppress_ids_begin")),
     ):
         path = folder / name
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        content = read_json(path) if path.is_file() else {}
         if keys[0] in content:
             always, first = (list(content.get(key) or ()) for key in keys)
             return always, first

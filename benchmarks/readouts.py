@@ -83,7 +83,7 @@ def main() -> None:
     msakit("sweep", STUDY, "--store", STORE, "--output", str(folder))
     for run in sorted((folder / SCORED).glob("seed-*")):
         if not any(run.glob("evaluations/*generate*")):
-            msakit("evaluate", str(run), "--split", "test", "--decode", "generate")
+            msakit("evaluate", str(run), "--split", "test", "--decode", "generate", "--store", STORE)
     insert("docs/results.md", "readouts", table(folder))
 
 

@@ -40,14 +40,14 @@ def quickstart_table(runs: Path) -> str:
     systems = results["splits"]["test"]["systems"]
     for system in [name for name in systems if name != "text only"]:
         for modality in ("audio", "vision"):
-            systems[f"{system}, evaluated without {modality}"] = without(folder / system, modality)
+            systems[f"{system}, evaluated without {modality}"] = without(folder / system, modality, store)
     systems |= alone["splits"]["test"]["systems"]
     return format_study(results, "`make table` measures it anew.")
 
 
-def without(folder: Path, modality: str) -> dict[str, Any]:
+def without(folder: Path, modality: str, store: tuple[str, str]) -> dict[str, Any]:
     """Test metrics of a system over its seeds with a modality taken away: mean and sd of each."""
-    reports = msakit("evaluate", str(folder), "--without", modality).values()
+    reports = msakit("evaluate", str(folder), "--without", modality, *store).values()
     found = [report["splits"]["test"] for report in reports]
     values = {name: [metrics[name] for metrics in found] for name in METRICS}
     return {name: {"mean": statistics.fmean(v), "sd": statistics.stdev(v)} for name, v in values.items()}

@@ -40,7 +40,7 @@ def quickstart_table(runs: Path) -> str:
     systems = results["splits"]["test"]["systems"]
     for system in [name for name in systems if name != "text only"]:
         for modality in ("audio", "vision"):
-            systems[f"{system}, evaluated without {modality}"] = without(folder / system, modality, store)
+            systems[f"{system}, without {modality}"] = without(folder / system, modality, store)
     systems |= alone["splits"]["test"]["systems"]
     return format_study(results, "`make table` measures it anew.")
 

@@ -40,7 +40,6 @@ from msakit.plugins.backbones.codecs import ByteCodec
 from msakit.reports.figures import BLUE, GREY, ORANGE, draw_all
 from msakit.samples.order import shuffled_batches
 from msakit.samples.samples import Samples
-from msakit.training.allocator import return_freed_tensors
 
 WIDTH, FRAMES, STEPS, LONGEST_TEXT = 16, 16, 3, 4096
 DATASET = {"name": "mosei", "features": {"audio": WIDTH}}
@@ -184,7 +183,6 @@ def run(name: str, x: int) -> Point:
 def load_libraries() -> None:
     """Run a small pipeline, so that what is loaded on first use is loaded before the first fork."""
     torch.set_num_threads(1)
-    return_freed_tensors()
     pipeline, _ = make_pipeline(Shape(), DATASET)
     pipeline(make_batch(Shape())).backward()
 

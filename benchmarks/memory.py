@@ -5,8 +5,7 @@
 
 A process for each pipeline trains two steps on the heaviest batch of the first epoch, its prefix cache filled
 as far as it is given memory. Measured is the largest resident set of that process from there on, less what it
-held with every library loaded and no pipeline built; then the same process estimates. The allocator is set as
-trainings set it.
+held with every library loaded and no pipeline built; then the same process estimates.
 """
 
 from __future__ import annotations
@@ -47,10 +46,8 @@ def measure(backbone: str, setting: Setting) -> tuple[dict[str, float], float]:
     """MiB by what is estimated to take them, and MiB that training took."""
     from msakit.core.pipeline.builder import build_pipeline
     from msakit.samples.samples import Samples
-    from msakit.training.allocator import return_freed_tensors
     from msakit.workflows.cost import Probe
 
-    return_freed_tensors()  # as every training does
     registry = load_registry(discover=False)
     resolved = resolve(parse_pipeline(content(backbone, *setting), "benchmark"), registry)
     samples = Samples.open(STORE, resolved)

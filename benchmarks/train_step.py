@@ -5,8 +5,8 @@
 
 The same backbone, adapter, samples and optimiser; in every round each system makes one step on the same
 batch, and a ratio is the median over rounds of the reference's time to the system's. Peak memory is the
-largest resident set of a process of its own for each system, less what it held before its first step; ours
-sets the allocator as trainings do. Utilisation is the rate at which a step does the floating-point operations
+largest resident set of a process of its own for each system, less what it held before its first step.
+Utilisation is the rate at which a step does the floating-point operations
 it does, as a share of what matrix products of the backbone's shapes reach between the steps.
 """
 
@@ -32,7 +32,6 @@ from msakit.core.pipeline.resolution import resolve
 from msakit.core.registry.registry import load_registry
 from msakit.core.tensors import Sequence
 from msakit.runs.provenance import collect
-from msakit.training.allocator import return_freed_tensors
 
 WIDTHS = {"audio": 64, "vision": 64}
 FRAMES = {"audio": 157, "vision": 32}
@@ -118,8 +117,6 @@ def resident_bytes(field: str) -> int:
 
 def measure_memory(name: str, backbone: str, size: int, results: Any) -> None:
     """In a process of its own: the peak of three steps over what was resident before them."""
-    if name != "reference":
-        return_freed_tensors()
     stepper = Stepper(name, backbone)
     batches = make_batches(stepper.pipeline, 3, size)
     before = resident_bytes("VmRSS")

@@ -3,8 +3,8 @@
 Memory is of the heaviest training step, on the device of the backbone. Weights, trained parameters and the
 prefix cache are counted. What autograd keeps for the backward pass is counted too, tensor by tensor, on the
 forward passes of two and of four samples of that step, and scales with the samples; so the step itself need
-not fit into memory. Libraries, the device's own context and the allocator's spare room come on top, little of
-it as trainings set the allocator (training/allocator.py); `benchmarks/memory.py` measures it.
+not fit into memory. Libraries, the device's own context and the allocator's spare room come on top:
+`benchmarks/memory.py` measures how much.
 
 Legend: B samples of a step, N answer tokens of a step, V vocabulary.
 """

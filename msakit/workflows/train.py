@@ -24,7 +24,6 @@ from msakit.runs.lock import locked
 from msakit.runs.record import Outcome, Parameters, Timing
 from msakit.samples.order import in_parts
 from msakit.samples.samples import Samples
-from msakit.training.allocator import return_freed_tensors
 from msakit.training.progress import Progress
 from msakit.training.trainer import Trainer
 from msakit.workflows.evaluate import evaluate_run
@@ -83,7 +82,6 @@ def train_run(
     """
     resolved = plan.resolved
     processes.join(cpu=_runs_on_cpu(resolved))
-    return_freed_tensors()
     observers = list(observers) if processes.is_main() else []
     samples = Samples.open(plan.store, resolved)
     for split in dict.fromkeys(("train", "valid", *plan.evaluate_on)):

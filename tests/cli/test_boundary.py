@@ -145,7 +145,7 @@ def test_other_exceptions_never_fail_to_be_explained():
     ("line", "words"),
     [
         (
-            ("build", "--dataset", "mosei", "--fuser", "tgm", "--backbone", "hf:../../etc"),
+            ("build", "--dataset", "mosei", "--fuser", "tgm", "--backbone", "hf:../../no-such-folder"),
             "no repository of the hub",
         ),
         (("plugins", "new", "class", "--folder", "{folder}"), "not a lower-case Python name"),

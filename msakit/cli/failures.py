@@ -46,9 +46,8 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own
         hint = "Choose a smaller batch size or a smaller backbone, or close other programs."
         return Failure("The memory of this machine or device is used up.", hint, 1)
-    if isinstance(error, RuntimeError) and str(error).startswith(
-        "Symlink loop"
-    ):  # pathlib's, before Python 3.13
+    # What Path.resolve raises before Python 3.13, in place of an OSError.
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
         return Failure(f"{error}.", _REMEDIES[errno.ENOENT], InputError.exit_code)
     return Failure(
         f"Unexpected: {describe_failure(error)}",

@@ -1,24 +1,28 @@
 """Training steps and evaluation against the released MSE-Adapter's way of doing them, pair by pair.
 
-    python benchmarks/train_step.py                      # SmolLM2-135M, float32, batch 16
+    python benchmarks/train_step.py                      # SmolLM2-135M, batch 16
     python benchmarks/train_step.py --rounds 3 --batch-size 8 --output train_step.json
 
 The same backbone, adapter, samples and optimiser; in every round each system makes one step on the same
-batch, and a ratio is the median over rounds of the reference's time to the system's. Peak memory is the
-largest resident set of a process of its own for each system, less what it held before its first step.
-Utilisation is the rate at which a step does the floating-point operations
-it does, as a share of what matrix products of the backbone's shapes reach between the steps.
+batch, and a ratio is the median over rounds of a reference's time to the system's. The reference computes
+in float32, as it was released; where the processor has bfloat16, which `dtype: auto` then takes, a second
+reference has it too. Peak memory is the largest resident set of a process of its own for each system, less
+what it held before its first step. Utilisation is the rate at which a step does the floating-point
+operations it does, as a share of what matrix products of the backbone's shapes, in the same dtype, reach
+between the steps.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import statistics
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,15 +35,39 @@ from msakit.core.pipeline.config import parse_pipeline
 from msakit.core.pipeline.resolution import resolve
 from msakit.core.registry.registry import load_registry
 from msakit.core.tensors import Sequence
+from msakit.plugins.backbones.devices import computes_bfloat16
 from msakit.runs.provenance import collect
+from msakit.samples.order import shuffled_batches
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WIDTHS = {"audio": 64, "vision": 64}
 FRAMES = {"audio": 157, "vision": 32}
 LONGEST_TEXT, MEAN_TEXT = 65, 12
-SYSTEMS = ("reference", "paper", "late")
+WORDS = ["film", "good", "bad", "the", "a", "of", "it", "was"]
+EPOCH_BATCHES = 64  # of so many samples batches are made, as from an epoch's
 
 
-def make_pipeline(backbone: str, layout: str) -> Any:
+@dataclass(frozen=True, slots=True)
+class System:
+    """What is measured: a name, a prompt layout, a dtype, and whether it runs as the released code does."""
+
+    name: str
+    layout: str
+    dtype: str
+    released: bool
+
+
+def systems() -> list[System]:
+    """The references, then msakit's two layouts."""
+    references = [System("reference", "paper", "float32", released=True)]
+    if computes_bfloat16(torch.device("cpu")):
+        references.append(System("reference, bfloat16", "paper", "bfloat16", released=True))
+    return [*references, *(System(layout, layout, "auto", released=False) for layout in ("paper", "late"))]
+
+
+def make_pipeline(backbone: str, system: System) -> Any:
     registry = load_registry(discover=False)
     content = {
         "dataset": {"name": "mosei", "features": WIDTHS},
@@ -49,39 +77,45 @@ def make_pipeline(backbone: str, layout: str) -> Any:
         },
         "fuser": "tgm",
         "injector": "pseudo4",
-        "backbone": backbone,
-        "prompt": {"layout": layout},
+        "backbone": {"name": backbone, "dtype": system.dtype},
+        "prompt": {"layout": system.layout},
     }
     torch.manual_seed(0)
     return build_pipeline(resolve(parse_pipeline(content, "benchmark"), registry), registry, widths=WIDTHS)
 
 
-def make_batches(pipeline: Any, number: int, size: int) -> list[Batch]:
-    """Random samples with MELD's lengths: texts of 12 tokens in the mean, 65 at most."""
+def make_batches(number: int, size: int) -> list[Batch]:
+    """Random samples with MELD's lengths: texts of 12 tokens in the mean, 65 at most.
+
+    As in every training of msakit's, samples of like length stand together; the reference pads all alike.
+    """
     generator = np.random.default_rng(0)
-    words = ["film", "good", "bad", "the", "a", "of", "it", "was"]
-    batches = []
-    for _ in range(number):
-        lengths = np.clip(generator.geometric(1 / MEAN_TEXT, size), 1, LONGEST_TEXT)
-        texts = [" ".join(generator.choice(words, length)) for length in lengths]
-        modalities = {
-            name: Sequence(
-                torch.from_numpy(generator.normal(size=(size, frames, WIDTHS[name])).astype(np.float32)),
-                torch.from_numpy(generator.integers(1, frames + 1, size)),
-            )
-            for name, frames in FRAMES.items()
-        }
-        labels = np.round(generator.uniform(-3, 3, size), 1).tolist()
-        batches.append(Batch([str(i) for i in range(size)], texts, modalities, labels))
-    return batches
+    lengths = np.clip(generator.geometric(1 / MEAN_TEXT, size * EPOCH_BATCHES), 1, LONGEST_TEXT)
+    batches = shuffled_batches(np.arange(len(lengths)), lengths, size, seed=0, epoch=0)
+    return [make_batch(generator, lengths[rows]) for rows in batches[:number]]
+
+
+def make_batch(generator: np.random.Generator, lengths: NDArray[np.int64]) -> Batch:
+    """Samples whose texts have these numbers of tokens."""
+    size = len(lengths)
+    texts = [" ".join(generator.choice(WORDS, length)) for length in lengths]
+    modalities = {
+        name: Sequence(
+            torch.from_numpy(generator.normal(size=(size, frames, WIDTHS[name])).astype(np.float32)),
+            torch.from_numpy(generator.integers(1, frames + 1, size)),
+        )
+        for name, frames in FRAMES.items()
+    }
+    labels = np.round(generator.uniform(-3, 3, size), 1).tolist()
+    return Batch([str(i) for i in range(size)], texts, modalities, labels)
 
 
 class Stepper:
     """One system with its own adapter and optimiser."""
 
-    def __init__(self, name: str, backbone: str) -> None:
-        self.pipeline = make_pipeline(backbone, "late" if name == "late" else "paper")
-        self.model = ReferenceStep(self.pipeline, LONGEST_TEXT) if name == "reference" else self.pipeline
+    def __init__(self, system: System, backbone: str) -> None:
+        self.pipeline = make_pipeline(backbone, system)
+        self.model = ReferenceStep(self.pipeline, LONGEST_TEXT) if system.released else self.pipeline
         self.optimizer = torch.optim.AdamW(self.pipeline.adapter.parameters(), lr=1e-4)
 
     def step(self, batch: Batch) -> float:
@@ -115,10 +149,10 @@ def resident_bytes(field: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
-def measure_memory(name: str, backbone: str, size: int, results: Any) -> None:
+def measure_memory(system: System, backbone: str, size: int, results: Any) -> None:
     """In a process of its own: the peak of three steps over what was resident before them."""
-    stepper = Stepper(name, backbone)
-    batches = make_batches(stepper.pipeline, 3, size)
+    stepper = Stepper(system, backbone)
+    batches = make_batches(3, size)
     before = resident_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak of loading
     for batch in batches:
@@ -126,10 +160,10 @@ def measure_memory(name: str, backbone: str, size: int, results: Any) -> None:
     results.put(resident_bytes("VmHWM") - before)
 
 
-def peak_memory(name: str, backbone: str, size: int) -> int:
+def peak_memory(system: System, backbone: str, size: int) -> int:
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    process = context.Process(target=measure_memory, args=(name, backbone, size, results))
+    process = context.Process(target=measure_memory, args=(system, backbone, size, results))
     process.start()
     peak = results.get()
     process.join()
@@ -139,13 +173,68 @@ def peak_memory(name: str, backbone: str, size: int) -> int:
 def product_rate(pipeline: Any, tokens: int = 1024) -> float:
     """Floating-point operations a second of a product of so many tokens with a layer's widest matrix."""
     config = pipeline.backbone.language_model.config.get_text_config()
-    states, weights = (
-        torch.ones(tokens, config.hidden_size),
-        torch.ones(config.hidden_size, config.intermediate_size),
-    )
+    dtype = pipeline.backbone.dtype
+    states = torch.ones(tokens, config.hidden_size, dtype=dtype)
+    weights = torch.ones(config.hidden_size, config.intermediate_size, dtype=dtype)
     started = time.perf_counter()
     torch.mm(states, weights)
     return 2 * states.numel() * weights.shape[1] / (time.perf_counter() - started)
+
+
+@dataclass
+class Timings:
+    """Seconds of one system's steps in two passes and of its evaluations, and what products reached."""
+
+    steps: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    evaluations: list[float] = field(default_factory=list)
+    unreadable: int = 0
+    product_rate: float = 0.0
+
+
+def measure(steppers: dict[str, Stepper], batches: list[Batch]) -> dict[str, Timings]:
+    """Every system on every batch, one after the other, twice; then every evaluation.
+
+    Two passes: in the first, the late layout fills its cache of frozen prefixes; training goes round the
+    same samples many times, so the second is what an epoch costs.
+    """
+    found = {name: Timings() for name in steppers}
+    for epoch, batch, (name, stepper) in itertools.product(range(2), batches, steppers.items()):
+        found[name].steps[epoch].append(stepper.step(batch))
+        found[name].product_rate = max(found[name].product_rate, product_rate(stepper.pipeline))
+    for batch, (name, stepper) in itertools.product(batches, steppers.items()):
+        seconds, unreadable = stepper.evaluate(batch)
+        found[name].evaluations.append(seconds)
+        found[name].unreadable += unreadable
+    return found
+
+
+def ratio(reference: list[float], own: list[float]) -> float:
+    """The median over pairs of how many times faster than the reference."""
+    return statistics.median(r / t for r, t in zip(reference, own, strict=True))
+
+
+def row_of(name: str, found: dict[str, Timings], size: int) -> dict[str, Any]:
+    """A system's figures; the ratios to the reference in bfloat16 stay out where there is none."""
+    own, released = found[name], found["reference"]
+    lowered = found.get("reference, bfloat16")
+    return {
+        "system": name,
+        "train_samples_per_s": size / statistics.median(own.steps[1]),
+        "train_ratio_first_epoch": ratio(released.steps[0], own.steps[0]),
+        "train_ratio": ratio(released.steps[1], own.steps[1]),
+        "train_ratio_bfloat16": ratio(lowered.steps[1], own.steps[1]) if lowered else None,
+        "evaluation_samples_per_s": size / statistics.median(own.evaluations),
+        "evaluation_ratio": ratio(released.evaluations, own.evaluations),
+        "evaluation_ratio_bfloat16": ratio(lowered.evaluations, own.evaluations) if lowered else None,
+        "unreadable": own.unreadable,
+    }
+
+
+def utilisation(stepper: Stepper, own: Timings, batches: list[Batch]) -> float:
+    """The median share of the products' rate that steps of the second pass reach."""
+    peak = own.product_rate
+    rates = [stepper.operations(b) / t for b, t in zip(batches, own.steps[1], strict=True)]
+    return statistics.median(rates) / peak
 
 
 def main() -> None:
@@ -157,45 +246,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    steppers = {name: Stepper(name, arguments.backbone) for name in SYSTEMS}
-    # Two passes: in the first, the late layout fills its cache of frozen prefixes; training goes round
-    # the same samples many times, so the second is what an epoch costs.
-    batches = make_batches(steppers["paper"].pipeline, arguments.rounds, arguments.batch_size)
-    times: dict[str, list[list[float]]] = {name: [[], []] for name in SYSTEMS}
-    rates = []
-    for epoch in range(2):
-        for batch in batches:
-            for name, stepper in steppers.items():
-                times[name][epoch].append(stepper.step(batch))
-                rates.append(product_rate(stepper.pipeline))
-    evaluations = {name: [stepper.evaluate(batch) for batch in batches] for name, stepper in steppers.items()}
-    peak = max(rates)
+    size = arguments.batch_size
+    steppers = {system.name: Stepper(system, arguments.backbone) for system in systems()}
+    batches = make_batches(arguments.rounds, size)
+    found = measure(steppers, batches)
     rows = []
-    for name in SYSTEMS:
-        operations = [steppers[name].operations(batch) for batch in batches]
-        ratios = [
-            [r / t for r, t in zip(times["reference"][e], times[name][e], strict=True)] for e in range(2)
-        ]
-        seconds = [pair[0] for pair in evaluations[name]]
-        reference_seconds = [pair[0] for pair in evaluations["reference"]]
-        rows.append(
-            {
-                "system": name,
-                "train_samples_per_s": arguments.batch_size / statistics.median(times[name][1]),
-                "train_ratio_first_epoch": statistics.median(ratios[0]),
-                "train_ratio": statistics.median(ratios[1]),
-                "utilisation": statistics.median(
-                    count / t / peak for count, t in zip(operations, times[name][1], strict=True)
-                ),
-                "evaluation_samples_per_s": arguments.batch_size / statistics.median(seconds),
-                "evaluation_ratio": statistics.median(
-                    r / s for r, s in zip(reference_seconds, seconds, strict=True)
-                ),
-                "unreadable": sum(pair[1] for pair in evaluations[name]),
-                "peak_bytes": peak_memory(name, arguments.backbone, arguments.batch_size),
-            }
-        )
-    report(rows, arguments, peak)
+    for system in systems():
+        used = utilisation(steppers[system.name], found[system.name], batches)
+        peak = peak_memory(system, arguments.backbone, size)
+        rows.append({**row_of(system.name, found, size), "utilisation": used, "peak_bytes": peak})
+    rates = {str(s.pipeline.backbone.dtype): found[name].product_rate for name, s in steppers.items()}
+    report(rows, arguments, rates)
 
 
 COLUMNS = {
@@ -203,29 +264,37 @@ COLUMNS = {
     "train_samples_per_s": "train samples/s",
     "train_ratio_first_epoch": "ratio, first epoch",
     "train_ratio": "ratio",
+    "train_ratio_bfloat16": "to bfloat16",
     "utilisation": "utilisation",
     "evaluation_samples_per_s": "evaluation samples/s",
     "evaluation_ratio": "ratio",
+    "evaluation_ratio_bfloat16": "to bfloat16",
     "unreadable": "unreadable",
     "peak_bytes": "peak memory (MB)",
 }
 
 
-def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, peak: float) -> None:
-    print(
-        f"{arguments.backbone}, batch {arguments.batch_size}, {torch.get_num_threads()} threads; "
-        f"matrix products reach {peak / 1e9:.0f} GFLOPS\n"
-    )
+def cell(value: Any) -> str:
+    """A figure as the table shows it."""
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, rates: dict[str, float]) -> None:
+    """Print the table; with --output, write the figures and where they come from."""
+    reached = ", ".join(f"{rate / 1e9:.0f} GFLOPS in {name[6:]}" for name, rate in sorted(rates.items()))
+    settings = f"{arguments.backbone}, batch {arguments.batch_size}, {torch.get_num_threads()} threads"
+    print(f"{settings}; products reach {reached}\n")
     print("| " + " | ".join(COLUMNS.values()) + " |")
     print("|---" * len(COLUMNS) + "|")
     for row in rows:
         shown = {**row, "peak_bytes": round(row["peak_bytes"] / 1e6)}
-        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in (shown[key] for key in COLUMNS)]
-        print("| " + " | ".join(cells) + " |")
+        print("| " + " | ".join(cell(shown[key]) for key in COLUMNS) + " |")
     if arguments.output:
         content = {
             "rows": rows,
-            "product_rate": peak,
+            "product_rates": rates,
             "settings": vars(arguments) | {"output": None},
             **collect(seed=0, data={}),
         }

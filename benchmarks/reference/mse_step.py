@@ -43,9 +43,9 @@ class ReferenceStep(nn.Module):
         cut = [tokenize(text or "")[: self.longest_text] for text in batch.texts]
         text = self._embed([[0] * (self.longest_text - len(row)) + row for row in cut])
         lengths = torch.full((size,), self.longest_text, device=text.device)
-        pseudo = self.pipeline.adapter(Sequence(text, lengths), batch.modalities).pseudo
+        pseudo = self.pipeline.adapter(Sequence(text.float(), lengths), batch.modalities).pseudo
         opening, closing = self._embed([self.opening] * size), self._embed([self.closing] * size)
-        return torch.cat([opening, pseudo, text, closing], dim=1)
+        return torch.cat([opening, pseudo.to(text.dtype), text, closing], dim=1)
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss, from logits of every position."""

@@ -212,8 +212,10 @@ class Samples:
         }
 
     def text_lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Length of each sample's text in characters, for batching."""
-        return np.array([len(self.table.text[row]) for row in rows], np.int64)
+        """Length of each sample's text in characters, previous utterances included, for batching."""
+        turns = self.words(rows).contexts or [[]] * len(rows)
+        before = [sum(len(turn.text) for turn in previous) for previous in turns]
+        return np.array([len(self.table.text[row]) for row in rows], np.int64) + before
 
     def donor_rows(self, ids: Seq[str]) -> NDArray[np.int64]:
         """Another sample of the same split for each sample: a fixed permutation, for shuffled ablations."""

@@ -146,3 +146,17 @@ def test_context_without_dialogues_is_refused(registry, store):
     config = parse_pipeline(tiny_pipeline(prompt={"context": 3}), "test")
     with pytest.raises(DataError, match=r"prompt\.context is 3, but no sample of 'demo'"):
         Samples.open(store, resolve(config, registry))
+
+
+def test_batches_count_the_previous_utterances_a_prompt_brings_along(registry, store):
+    lengths = {}
+    for context in (0, 2):
+        config = parse_pipeline(tiny_pipeline(dataset="meld", prompt={"context": context}), "test")
+        samples = Samples.open(store, resolve(config, registry))
+        lengths[context] = samples.text_lengths(np.arange(len(samples.table)))
+    own, table = lengths[0], samples.table
+    for row in range(len(table)):
+        earlier = [
+            other for other in range(max(0, row - 2), row) if table.dialogue[other] == table.dialogue[row]
+        ]
+        assert lengths[2][row] == own[row] + own[earlier].sum()

@@ -21,6 +21,7 @@ from .architecture import (
     check_size,
     measure,
 )
+from .attention import choose_attention
 from .causal_lm import CausalLM
 from .chatglm import CHATGLM
 from .checkpoints import load_converted, read_config
@@ -51,6 +52,7 @@ def load(spec: BackboneSpec, config: CausalLMConfig) -> CausalLM:
         MsakitError: The weights cannot be had.
     """
     model, codec = _load_model(spec, config)
+    choose_attention(model)
     start_ids = _start_ids(spec, codec)
     if config.gradient_checkpointing:
         recompute_layers(model)

@@ -41,7 +41,7 @@ def fill_store(path: Path, *, num_samples: int = 48, widths=None, nonfinite: boo
     for index in range(num_samples):
         key = sample_key(digest_bytes(f"clip {index}".encode()))
         sign = 1.0 if index // 4 % 2 else -1.0
-        held = {"audio", *(["vision"] if index % 6 else [])}
+        held = ["audio", *(["vision"] if index % 6 else [])]
         for name in held:
             values = generator.normal(size=(generator.integers(2, 9), widths[name])).astype(np.float32)
             values[:, 0] = 2 * sign

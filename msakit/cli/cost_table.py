@@ -23,6 +23,7 @@ def show_cost(cost: Cost, *, as_json: bool) -> None:
         ("backbone's weights", cost.weights),
         ("trained weights, gradients, optimiser", cost.trained),
         (f"activations of the heaviest step ({step})", cost.activations),
+        ("freed blocks the allocator cannot use meanwhile", cost.gaps),
         ("gradients of its logits", cost.logits),
         ("prefix cache", cost.prefix_cache),
         ("together", cost.memory),
@@ -36,8 +37,8 @@ def show_cost(cost: Cost, *, as_json: bool) -> None:
     ]
     print_table("", ("time", "minutes"), [(name, minutes(s)) for name, s in times], right=("minutes",))
     print_text(
-        "\nMemory is counted, tensor by tensor; libraries, the backward pass's own tensors and the "
-        "allocator's spare room come on top (docs/training.md). "
+        "\nMemory is counted, tensor by tensor, with an allowance for the allocator; libraries come on top "
+        "(docs/training.md). "
         "Time is scaled up from a few batches run just now."
     )
 

@@ -3,8 +3,8 @@
 Memory is of the heaviest training step, on the device of the backbone. Weights, trained parameters and the
 prefix cache are counted. What autograd keeps for the backward pass is counted too, tensor by tensor, on the
 forward passes of two and of four samples of that step, and scales with the samples; so the step itself need
-not fit into memory. Libraries, the device's own context and the allocator's spare room come on top:
-`benchmarks/memory.py` measures how much.
+not fit into memory. On a CPU, freed blocks that the allocator finds no use for are allowed for. Libraries and
+the device's own context come on top: `benchmarks/memory.py` measures how much.
 
 Legend: B samples of a step, N answer tokens of a step, V vocabulary.
 """
@@ -44,6 +44,8 @@ TIMED_STEPS = 2
 TIMED_PREFIXES = 16
 # Beside the log-probabilities that autograd keeps: their gradient, and that of the logits.
 LOGIT_GRADIENTS = 2
+# Freed blocks that glibc 2.36 holds, as a share of the activations: measured by benchmarks/memory.py.
+GAPS_FROZEN, GAPS_LORA = 1 / 3, 2 / 3
 
 
 @runtime_checkable
@@ -65,6 +67,7 @@ class Cost:
         weights: The backbone's weights.
         trained: Trained parameters with gradients and AdamW's two moments, float32.
         activations: What the heaviest step keeps for its backward pass.
+        gaps: Freed blocks that a CPU's allocator has no use for meanwhile; 0 on other devices.
         logits: Gradients over the vocabulary at the answers' tokens; 0 where a head answers.
         prefix_cache: Keys and values of the texts' prompts; 0 in the paper layout and with LoRA.
         step_samples: Samples of the heaviest step that are computed at once (B).
@@ -78,6 +81,7 @@ class Cost:
     weights: int
     trained: int
     activations: int
+    gaps: int
     logits: int
     prefix_cache: int
     step_samples: int
@@ -90,7 +94,8 @@ class Cost:
     @property
     def memory(self) -> int:
         """Bytes of all of it together."""
-        return self.weights + self.trained + self.activations + self.logits + self.prefix_cache
+        step = self.activations + self.gaps + self.logits
+        return self.weights + self.trained + step + self.prefix_cache
 
     @property
     def longest_s(self) -> float:
@@ -150,6 +155,7 @@ class Probe:
     def __init__(self, pipeline: Pipeline, samples: Samples, resolved: ResolvedPipeline) -> None:
         self._pipeline = pipeline
         self._samples = samples
+        self._resolved = resolved
         self._settings = resolved.config.training
         self._tokens = pipeline.num_prompt_tokens(samples.words())
 
@@ -170,10 +176,12 @@ class Probe:
         """Bytes by what takes them, under the names that `Cost` has for them."""
         rows = self.heaviest()
         trained = self._pipeline.trainable_parameters().values()
+        activations = self._activation_bytes(rows) if self._trains else 0
         return {
             "weights": self._weight_bytes(),
             "trained": BYTES_PER_TRAINED_WEIGHT * sum(parameter.numel() for parameter in trained),
-            "activations": self._activation_bytes(rows) if self._trains else 0,
+            "activations": activations,
+            "gaps": self._gap_bytes(activations),
             "logits": self._logit_bytes(rows) if self._trains else 0,
             "prefix_cache": self._cache_bytes(),
         }
@@ -203,12 +211,27 @@ class Probe:
 
     def _activation_bytes(self, rows: NDArray[np.int64]) -> int:
         """What autograd keeps of a step: that of few samples, extrapolated to all of them."""
-        longest = rows[np.argsort(-self._tokens[rows], kind="stable")]
+        longest = self._longest_first(rows)
         if len(longest) <= COUNTED[1]:
             return self._kept_bytes(longest)
         few, more = (self._kept_bytes(longest[:count]) for count in COUNTED)
         per_sample = (more - few) / (COUNTED[1] - COUNTED[0])
         return round(few + per_sample * (len(rows) - COUNTED[0]))
+
+    def _longest_first(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The step's rows; the first two have the most tokens and the most frames: all are padded to them."""
+        sequences = self._samples.batch(rows).modalities.values()
+        lengths = [sequence.lengths.numpy() for sequence in sequences]
+        frames = np.max([np.zeros(len(rows), np.int64), *lengths], axis=0)
+        order = np.argsort(-self._tokens[rows], kind="stable")
+        first = [order[0], max(order[1:], key=lambda place: frames[place], default=order[0])]
+        return rows[[*dict.fromkeys([*first, *order])]]
+
+    def _gap_bytes(self, activations: int) -> int:
+        if self._pipeline.device.type != "cpu":
+            return 0
+        share = GAPS_FROZEN if self._resolved.backbone_is_frozen else GAPS_LORA
+        return round(share * activations)
 
     def _kept_bytes(self, rows: NDArray[np.int64]) -> int:
         """Bytes of the distinct tensors that a forward pass keeps for the backward pass."""

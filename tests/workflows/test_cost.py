@@ -102,6 +102,14 @@ def test_activations_grow_with_the_batch_and_weights_do_not(registry, store):
     assert [many[part] for part in same] == [few[part] for part in same]
 
 
+@pytest.mark.parametrize(("adaptation", "share"), [("frozen", 1 / 3), ("lora", 2 / 3)])
+def test_a_processor_s_allocator_is_allowed_for(registry, store, adaptation, share):
+    probe, pipeline, _ = make_probe(registry, store, backbone={"name": "tiny", "adaptation": adaptation})
+    memory = probe.memory()
+    assert pipeline.device.type == "cpu"
+    assert memory["gaps"] == pytest.approx(share * memory["activations"], abs=1)
+
+
 def test_recomputed_activations_are_not_counted(registry, store):
     sizes = [
         make_probe(registry, store, backbone={"name": "tiny", "gradient_checkpointing": recompute})[0]
@@ -126,7 +134,7 @@ def test_the_command_sums_up(store, tmp_path):
     file = tmp_path / "pipeline.yaml"
     file.write_text(yaml.safe_dump(tiny_pipeline()))
     found = json.loads(run("inspect", "memory", file, "--store", store, "--device", "cpu", "--json").stdout)
-    parts = ("weights", "trained", "activations", "logits", "prefix_cache")
+    parts = ("weights", "trained", "activations", "gaps", "logits", "prefix_cache")
     assert found["memory"] == sum(found[part] for part in parts)
     assert found["longest_s"] == pytest.approx(
         found["prepare_s"] + found["epochs"] * (found["epoch_s"] + found["validation_s"])

@@ -151,6 +151,7 @@ def resident_bytes(field: str) -> int:
 
 def measure_memory(system: System, backbone: str, size: int, results: Any) -> None:
     """In a process of its own: the peak of three steps over what was resident before them."""
+    torch.set_num_threads(1)
     stepper = Stepper(system, backbone)
     batches = make_batches(3, size)
     before = resident_bytes("VmRSS")
@@ -244,8 +245,12 @@ def main() -> None:
     parser.add_argument("--backbone", default="smollm2-135m")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="one, as each process of a quick start has on two cores"
+    )
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     size = arguments.batch_size
     steppers = {system.name: Stepper(system, arguments.backbone) for system in systems()}
     batches = make_batches(arguments.rounds, size)
@@ -284,7 +289,7 @@ def cell(value: Any) -> str:
 def report(rows: list[dict[str, Any]], arguments: argparse.Namespace, rates: dict[str, float]) -> None:
     """Print the table; with --output, write the figures and where they come from."""
     reached = ", ".join(f"{rate / 1e9:.0f} GFLOPS in {name[6:]}" for name, rate in sorted(rates.items()))
-    settings = f"{arguments.backbone}, batch {arguments.batch_size}, {torch.get_num_threads()} threads"
+    settings = f"{arguments.backbone}, batch {arguments.batch_size}, threads: {arguments.threads}"
     print(f"{settings}; products reach {reached}\n")
     print("| " + " | ".join(COLUMNS.values()) + " |")
     print("|---" * len(COLUMNS) + "|")

@@ -21,7 +21,7 @@ TRIES = {
     Kind.INJECTOR: "msakit train pipeline.yaml --store demo",
     Kind.BACKBONE: "msakit train pipeline.yaml --store demo",
 }
-_CLIPS = "\n`clips.csv` is a manifest of yours: columns `id` and `path`, and `text` where it is known."
+_CLIPS = "\n`clips.csv` is a manifest of yours: columns `id` and `path`, and `text` where it is known.\n"
 NEEDS = {Kind.EXTRACTOR: _CLIPS, Kind.TRANSCRIBER: _CLIPS}
 PARTS = {
     "encoders": "{audio: lstm, vision: lstm}",

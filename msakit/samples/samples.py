@@ -213,9 +213,8 @@ class Samples:
 
     def text_lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Length of each sample's text in characters, previous utterances included, for batching."""
-        turns = self.words(rows).contexts or [[]] * len(rows)
-        before = [sum(len(turn.text) for turn in previous) for previous in turns]
-        return np.array([len(self.table.text[row]) for row in rows], np.int64) + before
+        texts = [[self.table.text[row], *(t.text for t in self._previous(row))] for row in rows.tolist()]
+        return np.array([sum(map(len, parts)) for parts in texts], np.int64)
 
     def donor_rows(self, ids: Seq[str]) -> NDArray[np.int64]:
         """Another sample of the same split for each sample: a fixed permutation, for shuffled ablations."""
@@ -284,7 +283,7 @@ class Samples:
     def _previous(self, row: int) -> list[Turn]:
         """Up to `context` utterances before this one in its dialogue, oldest first."""
         dialogue = self.table.dialogue[row]
-        if not dialogue:
+        if not self._context or not dialogue:
             return []
         members = self._dialogues[dialogue].tolist()
         before = members[: members.index(row)][-self._context :]

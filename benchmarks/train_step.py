@@ -46,7 +46,8 @@ WIDTHS = {"audio": 64, "vision": 64}
 FRAMES = {"audio": 157, "vision": 32}
 LONGEST_TEXT, MEAN_TEXT = 65, 12
 WORDS = ["film", "good", "bad", "the", "a", "of", "it", "was"]
-EPOCH_BATCHES = 64  # of so many samples batches are made, as from an epoch's
+EPOCH_BATCHES = 64  # samples of like length are found among so many batches'
+LOWERED = "reference, bfloat16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def systems() -> list[System]:
     """The references, then msakit's two layouts."""
     references = [System("reference", "paper", "float32", released=True)]
     if computes_bfloat16(torch.device("cpu")):
-        references.append(System("reference, bfloat16", "paper", "bfloat16", released=True))
+        references.append(System(LOWERED, "paper", "bfloat16", released=True))
     return [*references, *(System(layout, layout, "auto", released=False) for layout in ("paper", "late"))]
 
 
@@ -150,7 +151,7 @@ def resident_bytes(field: str) -> int:
 
 
 def measure_memory(system: System, backbone: str, size: int, results: Any) -> None:
-    """In a process of its own: the peak of three steps over what was resident before them."""
+    """In a process of its own, with one thread: the peak of three steps over what was resident before."""
     torch.set_num_threads(1)
     stepper = Stepper(system, backbone)
     batches = make_batches(3, size)
@@ -217,7 +218,7 @@ def ratio(reference: list[float], own: list[float]) -> float:
 def row_of(name: str, found: dict[str, Timings], size: int) -> dict[str, Any]:
     """A system's figures; the ratios to the reference in bfloat16 stay out where there is none."""
     own, released = found[name], found["reference"]
-    lowered = found.get("reference, bfloat16")
+    lowered = found.get(LOWERED)
     return {
         "system": name,
         "train_samples_per_s": size / statistics.median(own.steps[1]),
@@ -252,11 +253,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     size = arguments.batch_size
-    steppers = {system.name: Stepper(system, arguments.backbone) for system in systems()}
+    measured = systems()
+    steppers = {system.name: Stepper(system, arguments.backbone) for system in measured}
     batches = make_batches(arguments.rounds, size)
     found = measure(steppers, batches)
     rows = []
-    for system in systems():
+    for system in measured:
         used = utilisation(steppers[system.name], found[system.name], batches)
         peak = peak_memory(system, arguments.backbone, size)
         rows.append({**row_of(system.name, found, size), "utilisation": used, "peak_bytes": peak})

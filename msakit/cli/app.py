@@ -12,6 +12,7 @@ import msakit
 from msakit.cli.commands import LazyGroup
 from msakit.cli.context import options
 from msakit.core.trust import trust_remote_code
+from msakit.training.interruption import interrupt
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -70,5 +71,5 @@ def main_options(
 
 def main() -> None:
     """Run the command line; SIGTERM interrupts it as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt)
     app(prog_name="msakit")

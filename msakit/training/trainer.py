@@ -137,6 +137,8 @@ class Trainer:
                     self._train_epoch()
                     is_best = self._validate()
                     self._save(is_best=is_best)
+            if stop := max(processes.gather(self._stop.signal)):
+                raise self._interruption(stop)  # it came after the last step
         finally:
             for observer in self.observers:
                 observer.on_end()
@@ -268,11 +270,14 @@ class Trainer:
         if stop or due:
             self._save()
         if stop:
-            raise Interrupted(
-                f"Interrupted at step {self.progress.step}, which is saved in {self.run.folder}.",
-                hint="The same command goes on from there.",
-                by_terminal=stop == signal.SIGINT,
-            )
+            raise self._interruption(stop)
+
+    def _interruption(self, stop: int) -> Interrupted:
+        return Interrupted(
+            f"Interrupted at step {self.progress.step}, which is saved in {self.run.folder}.",
+            hint="The same command goes on from there.",
+            by_terminal=stop == signal.SIGINT,
+        )
 
     def _save_if_stopped(self) -> None:
         if self._stop.signal and processes.count() == 1:  # several stop together, after the validation

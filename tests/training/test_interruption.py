@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from msakit.core.pipeline.resolution import resolve
 from msakit.runs.checkpoint import read_commit
 from msakit.runs.folder import Run
 from msakit.runs.lock import RunBusyError
+from msakit.training.interruption import interrupt
 from msakit.workflows.train import TrainingPlan, train_run
 from tests.conftest import tiny_pipeline
 
@@ -83,6 +85,24 @@ class Signals(SlowSteps):
             os.kill(os.getpid(), self.number)
 
 
+class SignalsLate(SlowSteps):
+    """Sends its own process a signal when nothing of the training is left but to end."""
+
+    def on_epoch(self, record, *, is_best):
+        if record["epoch"] == SETTINGS["epochs"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class SwallowsTheSignal(SlowSteps):
+    """Interrupts its own process before the training begins, and swallows the interruption."""
+
+    def on_start(self, *, num_steps, first_step):
+        signal.signal(signal.SIGTERM, interrupt)
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+
+
 class Dies(SlowSteps):
     """Dies, as by kill -9, some time after so many steps were made."""
 
@@ -123,6 +143,15 @@ def test_a_signal_stops_after_the_step_and_says_so(registry, store, tmp_path, st
     assert forked.run(train) == 128 + number
     assert read_commit(tmp_path / "run").step == 4
     assert forked.run(training(registry, store, tmp_path / "run", **changes)) == 0
+    assert_same_run(straight, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("observer", "step"), [(SignalsLate(0), 12), (SwallowsTheSignal(0), 1)])
+def test_a_signal_outside_the_steps_is_not_forgotten(registry, store, tmp_path, straight, observer, step):
+    assert forked.run(training(registry, store, tmp_path / "run", [observer])) == 128 + signal.SIGTERM
+    assert read_commit(tmp_path / "run").step == step
+    assert not Run(tmp_path / "run").is_finished
+    assert forked.run(training(registry, store, tmp_path / "run")) == 0
     assert_same_run(straight, tmp_path / "run")
 
 

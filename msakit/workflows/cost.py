@@ -276,11 +276,17 @@ class Probe:
         seconds = self._seconds(lambda: self._pipeline.backbone.prepare(chosen))
         return seconds / max(1, len(chosen)) * len(self._prefixes)
 
+    def _prepare_known(self, rows: NDArray[np.int64]) -> None:
+        """Compute ahead, as a training does, what the head on a frozen backbone reads of these rows."""
+        if self._pipeline.known_states is not None:
+            self._pipeline.prepare(self._samples.words(rows))
+
     def _step_seconds(self) -> float:
         """Mean seconds of steps of middling size, after one that warms up."""
         ordered = sorted(self._parts, key=lambda rows: int(self._tokens[rows].sum()))
         middle = max(0, (len(ordered) - TIMED_STEPS) // 2)
         chosen = ordered[middle : middle + TIMED_STEPS]
+        self._prepare_known(np.concatenate(chosen))
         self._step(chosen[0])
         return sum(self._seconds(partial(self._step, rows)) for rows in chosen) / len(chosen)
 
@@ -293,6 +299,7 @@ class Probe:
         """Seconds a sample, of one batch."""
         chosen = rows[: self._settings.evaluation_batch_size]
         self._pipeline.eval()
+        self._prepare_known(chosen)
         batch = self._samples.batch(chosen).to(self._pipeline.device)
         return self._seconds(lambda: self._pipeline.predict(batch)) / len(chosen)
 

@@ -6,12 +6,14 @@ Legend: B batch, A admissible answers, L text tokens, K pseudo tokens, H backbon
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
+from msakit.core.pipeline.answer_states import AnswerStates
 from msakit.core.pipeline.answers import AnswerTrie
 from msakit.core.pipeline.loss import LossWeighting
 from msakit.core.pipeline.prompt import answer_tokens
@@ -82,7 +84,7 @@ class Pipeline(nn.Module):
         self.prompts = prompts
         self.answers = answers
         # Without pseudo tokens nobody looks at the text states: the kind that costs nothing will do.
-        looked_at = int(cast("TokenInjector", adapter.injector).num_tokens) > 0
+        looked_at = self._num_pseudo_tokens > 0
         self._text_states = TextStates(backbone, text_states if looked_at else "embeddings")
         self.weighting = LossWeighting()
         self._answer_ids = answer_tokens(answers.texts, prompts.template.task, backbone, continuation)
@@ -90,8 +92,20 @@ class Pipeline(nn.Module):
         self._readout: Readout = (
             TokenReadout(backbone, answers, self.trie, reduction)
             if adapter.head is None
-            else HeadReadout(backbone, answers, adapter.head)
+            else HeadReadout(backbone, answers, adapter.head, self.known_states)
         )
+
+    @property
+    def _num_pseudo_tokens(self) -> int:
+        return int(cast("TokenInjector", self.adapter.injector).num_tokens)
+
+    @cached_property
+    def known_states(self) -> AnswerStates | None:
+        """The states that a head reads, where nothing but the head is trained: they never change."""
+        tuned = any(name.startswith("backbone.") for name in self.trainable_parameters())
+        if self.adapter.head is None or self._num_pseudo_tokens or tuned:
+            return None
+        return AnswerStates(self.backbone)
 
     @property
     def device(self) -> torch.device:
@@ -106,6 +120,7 @@ class Pipeline(nn.Module):
         """Let the backbone compute ahead what stands before the pseudo tokens of these samples.
 
         In the late layout that is nearly the whole prompt, computed once a run instead of once an epoch.
+        Where a head on a frozen backbone is all that is trained, it is the state that the head reads.
         What is computed ahead does not depend on the order of training, so a resumed run has the same.
 
         Args:
@@ -113,6 +128,9 @@ class Pipeline(nn.Module):
             on_batch: Told how many prompts are done, of how many.
         """
         ids = self.prompt_ids(samples)
+        if self.known_states is not None:
+            self.known_states.prepare(ids.before, ids.after, on_batch)
+            return
         self.backbone.prepare(ids.before, on_batch)
         self._text_states.prepare(ids)
 
@@ -166,7 +184,7 @@ class Pipeline(nn.Module):
         """[B] tokens of each sample's prompt, pseudo tokens included; features are not looked at."""
         ids = self.prompt_ids(samples)
         lengths = [len(before) + len(after) for before, after in zip(ids.before, ids.after, strict=True)]
-        return np.array(lengths, np.int64) + int(cast("TokenInjector", self.adapter.injector).num_tokens)
+        return np.array(lengths, np.int64) + self._num_pseudo_tokens
 
     @torch.inference_mode()
     def predict(self, batch: Batch, *, generate: bool = False) -> Prediction:
@@ -185,10 +203,10 @@ class Pipeline(nn.Module):
     @torch.no_grad()
     def fit_head(self, batches: Iterable[Batch]) -> None:
         """Scale the states that the head reads by what they are, per dimension, before any training."""
-        head = self.adapter.head
-        if head is None:
+        head, readout = self.adapter.head, self._readout
+        if head is None or not isinstance(readout, HeadReadout):
             return
-        states = torch.cat([self.backbone.last_states(self.assemble(batch)[0]) for batch in batches])
+        states = torch.cat([readout.states(self.assemble(batch)[0]) for batch in batches])
         head.scaler.fit(states.mean(dim=0), states.std(dim=0, unbiased=False))
 
     def adapter_state(self) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from msakit.core.interfaces import Backbone
+    from msakit.core.pipeline.answer_states import AnswerStates
     from msakit.core.pipeline.answers import AnswerSet, AnswerTrie, Reduction
     from msakit.core.pipeline.prompt import Prompt
 
@@ -120,16 +121,26 @@ class HeadReadout:
         backbone: The language model.
         answers: The admissible answers; a score is kept within their range.
         head: The head.
+        known: Where the states of prompts without pseudo tokens come from, if nothing changes them.
     """
 
-    def __init__(self, backbone: Backbone, answers: AnswerSet, head: AnswerHead) -> None:
+    def __init__(
+        self, backbone: Backbone, answers: AnswerSet, head: AnswerHead, known: AnswerStates | None = None
+    ) -> None:
         self._backbone = backbone
         self._answers = answers
         self._head = head
+        self._known = known
+
+    def states(self, prompt: Prompt) -> Tensor:
+        """What the head reads, [B, H]."""
+        if self._known is None or prompt.pseudo is not None:
+            return self._backbone.last_states(prompt)
+        return self._known(prompt.before, prompt.after)
 
     def losses(self, prompt: Prompt, labels: Sequence[float]) -> AnswerLosses:
         """One loss a sample."""
-        outputs = self._head(self._backbone.last_states(prompt))
+        outputs = self._head(self.states(prompt))
         return AnswerLosses(self._losses(outputs, outputs.new_tensor(list(labels))), [1] * len(labels))
 
     def _losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -147,7 +158,7 @@ class HeadReadout:
     @torch.no_grad()
     def read(self, prompt: Prompt) -> Reading:
         """Class probabilities and the likeliest class; or a score, which has no probabilities."""
-        outputs = self._head(self._backbone.last_states(prompt)).cpu().double()
+        outputs = self._head(self.states(prompt)).cpu().double()
         if self._answers.task == "classification":
             chances = torch.softmax(outputs, dim=-1).numpy()
             return Reading(chances.argmax(axis=-1).astype(np.float64), chances)

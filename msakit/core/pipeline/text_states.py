@@ -6,24 +6,17 @@ Legend: B batch, L text tokens, H backbone width.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
-from weakref import WeakKeyDictionary
 
 import torch
 
+from msakit.core.pipeline.answer_states import AnswerStates
 from msakit.core.tensors import Sequence
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from msakit.core.interfaces import Backbone
     from msakit.core.pipeline.prompt import PromptIds
 
 TextStateKind = Literal["embeddings", "contextual", "answer"]
-PREPARED_BATCH = 16
-Row = tuple[tuple[int, ...], tuple[int, ...]]
-# What a backbone makes of prompts without pseudo tokens stays the same while it lives, whatever is trained
-# around it: the systems of a study share it.
-_answer_states: WeakKeyDictionary[Backbone, dict[Row, Tensor]] = WeakKeyDictionary()
 
 
 class TextStates:
@@ -43,7 +36,7 @@ class TextStates:
     def __init__(self, backbone: Backbone, kind: TextStateKind) -> None:
         self._backbone = backbone
         self._kind = kind
-        self._answers = _answer_states.setdefault(backbone, {})
+        self._answer_states = AnswerStates(backbone)
 
     def __call__(self, ids: PromptIds) -> Sequence:
         """States of a batch; a sample without text has length 0."""
@@ -56,25 +49,10 @@ class TextStates:
 
     def prepare(self, ids: PromptIds) -> None:
         """Compute ahead what is computed once for each utterance, in an order of its own."""
-        if self._kind != "answer":
-            return
-        rows = sorted(set(_whole_rows(ids)), key=lambda row: (len(row[0]) + len(row[1]), row))
-        with torch.inference_mode(mode=False), torch.no_grad():
-            for start in range(0, len(rows), PREPARED_BATCH):
-                self._read(rows[start : start + PREPARED_BATCH])
-
-    def _read(self, rows: list[Row]) -> None:
-        missing = [row for row in dict.fromkeys(rows) if row not in self._answers]
-        if missing:
-            before, after = zip(*missing, strict=True)
-            self._answers |= dict(zip(missing, self._backbone.read(before, after).unbind(), strict=True))
+        if self._kind == "answer":
+            self._answer_states.prepare(ids.before, ids.after)
 
     def _before_answering(self, ids: PromptIds) -> Sequence:
-        rows = _whole_rows(ids)
-        self._read(rows)
+        states = self._answer_states(ids.before, ids.after)
         lengths = torch.tensor([1 if text else 0 for text in ids.text], device=self._backbone.device)
-        return Sequence(torch.stack([self._answers[row] for row in rows])[:, None], lengths)
-
-
-def _whole_rows(ids: PromptIds) -> list[Row]:
-    return [(tuple(before), tuple(after)) for before, after in zip(ids.before, ids.after, strict=True)]
+        return Sequence(states[:, None], lengths)

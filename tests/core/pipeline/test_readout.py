@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from msakit.core.errors import ConfigError
 from msakit.core.pipeline.answers import AnswerSet
+from msakit.core.pipeline.builder import build_pipeline
 from msakit.core.pipeline.config import parse_pipeline
 from msakit.core.pipeline.readout import AnswerHead, HeadReadout
 from msakit.core.pipeline.resolution import resolve
@@ -127,3 +128,46 @@ def test_a_head_learns_and_loads_to_the_same_predictions(
     loaded = load_run(tmp_path / "run", registry)
     evaluate_run(loaded, Samples.open(store, loaded.resolved), ["test"])
     assert (tmp_path / "run" / "predictions.test.csv").read_bytes() == written
+
+
+def probing(registry, **changes):
+    """A head behind a backbone, and nothing in between."""
+    alone = {"encoders": {}, "fuser": "none", "injector": "none", "answers": {"readout": "head"}}
+    return resolve(parse_pipeline(tiny_pipeline() | alone | changes, "test"), registry)
+
+
+@pytest.mark.parametrize("layout", ["paper", "late"])
+def test_where_only_a_head_is_trained_each_prompt_is_read_once(
+    registry, store, tmp_path, monkeypatch, layout
+):
+    resolved = probing(registry, prompt={"layout": layout}, training={"epochs": 3, "batch_size": 4})
+    samples = Samples.open(store, resolved)
+    backbone = build_pipeline(resolved, registry, widths=samples.widths).backbone
+    read, original = [], backbone.read
+    monkeypatch.setattr(backbone, "read", lambda *rows: read.extend(rows[0]) or original(*rows))
+    trained = train_run(TrainingPlan(resolved, store, tmp_path), registry, backbone=backbone)
+    pipeline = trained.pipeline
+    assert 0 < len(read) <= len(samples.words())
+
+    batch = samples.batch(samples.rows("test"))
+    prompt, _ = pipeline.assemble(batch)
+    with torch.no_grad():
+        expected = pipeline.adapter.head(backbone.last_states(prompt))[:, 0].double().numpy()
+    low, high = pipeline.answers.values[0], pipeline.answers.values[-1]
+    np.testing.assert_allclose(
+        pipeline.predict(batch).values, np.clip(expected, low, high), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backbone": {"name": "tiny", "adaptation": "lora"}},
+        {"fuser": "concat", "injector": "pseudo2"},
+        {"answers": {"readout": "tokens"}, "backbone": {"name": "tiny", "adaptation": "lora"}},
+    ],
+)
+def test_states_that_training_changes_are_never_kept(registry, store, changes):
+    resolved = probing(registry, **changes)
+    pipeline = build_pipeline(resolved, registry, widths=Samples.open(store, resolved).widths)
+    assert pipeline.known_states is None

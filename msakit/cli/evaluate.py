@@ -88,7 +88,7 @@ class Conditions:
 
 
 def _evaluate(folder: Path, conditions: Conditions) -> Report:
-    from msakit.workflows.evaluate import evaluate_run
+    from msakit.workflows.evaluate import Watch, evaluate_run
     from msakit.workflows.load import load_run, stored_samples, with_decoding
 
     trained = with_decoding(load_run(folder, options.registry()), conditions.decode)
@@ -101,6 +101,7 @@ def _evaluate(folder: Path, conditions: Conditions) -> Report:
     )
     total = sum(len(samples.rows(name)) for name in conditions.splits)
     with progress_bar() as bar:
+        reading = bar.add_task("Reading prompts", visible=False, note="")
         task = bar.add_task(f"Evaluating {folder.name}", total=total, note="")
         return evaluate_run(
             trained,
@@ -108,7 +109,10 @@ def _evaluate(folder: Path, conditions: Conditions) -> Report:
             conditions.splits,
             ablations=conditions.ablations,
             store=conditions.store,
-            on_batch=lambda done: bar.advance(task, done),
+            watch=Watch(
+                on_prepare=lambda done, all_: bar.update(reading, visible=True, completed=done, total=all_),
+                on_batch=lambda done: bar.advance(task, done),
+            ),
         )
 
 

@@ -58,6 +58,19 @@ class Report:
     differences: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told how far an evaluation is.
+
+    Attributes:
+        on_prepare: Told how many prompts are read ahead, of how many.
+        on_batch: Told the number of samples done after each batch.
+    """
+
+    on_prepare: Callable[[int, int], None] | None = None
+    on_batch: Callable[[int], None] | None = None
+
+
 def evaluate_run(
     trained: TrainedRun,
     samples: Samples,
@@ -66,13 +79,14 @@ def evaluate_run(
     ablations: Sequence[Ablation] = (),
     store: Path | None = None,
     facts: dict[str, Any] | None = None,
-    on_batch: Callable[[int], None] | None = None,
+    watch: Watch = Watch(),
 ) -> Report:
     """Evaluate splits.
 
     The run's own metrics.json and predictions take in a split that is not there yet. Anything else
     gets a folder below `evaluations`, named by what differs: decoding, store, modalities taken away;
-    "repeated" where nothing does.
+    "repeated" where nothing does. A repetition first reads the prompts of all splits, as the training
+    did: which prompts a frozen backbone reads together decides on the last bits of what it makes of them.
 
     Args:
         trained: The run.
@@ -81,7 +95,7 @@ def evaluate_run(
         ablations: Modalities to take away.
         store: The store of the samples, where it is not the run's own.
         facts: Fields of the record that training knows; these make the result the official one.
-        on_batch: Called with the number of samples done after each batch.
+        watch: Told how far it is.
     """
     run = trained.run
     samples.check_widths(run.widths())
@@ -89,11 +103,13 @@ def evaluate_run(
     recorded = run.read_record()
     report = Report(condition.title)
     results: dict[Path, RunRecord] = {}
-    for split in splits:
-        is_new = facts is not None or recorded is None or split not in recorded.splits
-        name = slug(condition.title) or ("" if is_new else REPEATED)
+    old = () if facts is not None or recorded is None else tuple(recorded.splits)
+    names = {split: slug(condition.title) or (REPEATED if split in old else "") for split in splits}
+    if REPEATED in names.values():
+        trained.pipeline.prepare(samples.words(), watch.on_prepare)
+    for split, name in names.items():
         place = Run(run.folder / EVALUATIONS / name if name else run.folder)
-        record = _evaluate_split(trained, samples, split, ablations, place, on_batch)
+        record = _evaluate_split(trained, samples, split, ablations, place, watch.on_batch)
         if name:
             record = record.model_copy(update={"condition": condition})
         merged = _merged(results.get(place.folder) or place.read_record(), record, facts or {})

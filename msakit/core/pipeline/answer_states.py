@@ -5,6 +5,7 @@ Legend: B batch, H backbone width.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -25,7 +26,7 @@ _kept: WeakKeyDictionary[Backbone, dict[Row, Tensor]] = WeakKeyDictionary()
 
 
 class AnswerStates:
-    """What the plain backbone (LoRA is off) makes of each distinct prompt, computed once; without gradient.
+    """What the plain backbone (LoRA is off) makes of prompts, without gradient; of prepared ones once.
 
     Args:
         backbone: The language model.
@@ -38,8 +39,8 @@ class AnswerStates:
     def __call__(self, before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> Tensor:
         """The states [B, H], float32, of prompts in two parts of token ids."""
         rows = _rows(before, after)
-        self._read(rows)
-        return torch.stack([self._states[row] for row in rows])
+        states = ChainMap(self._compute(rows), self._states)
+        return torch.stack([states[row] for row in rows])
 
     def prepare(
         self,
@@ -47,7 +48,9 @@ class AnswerStates:
         after: Sequence[Sequence[int]],
         on_batch: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Compute them ahead, in an order of their own: a resumed training has the same to the last bit.
+        """Compute them ahead and keep them.
+
+        The order is their own, so a resumed training has the same ones to the last bit.
 
         Args:
             before: As for a call.
@@ -56,18 +59,19 @@ class AnswerStates:
         """
         rows = sorted(set(_rows(before, after)), key=lambda row: (len(row[0]) + len(row[1]), row))
         for start in range(0, len(rows), BATCH):
-            self._read(rows[start : start + BATCH])
+            self._states |= self._compute(rows[start : start + BATCH])
             if on_batch:
                 on_batch(min(start + BATCH, len(rows)), len(rows))
 
-    def _read(self, rows: list[Row]) -> None:
+    def _compute(self, rows: list[Row]) -> dict[Row, Tensor]:
+        """The states of those of these prompts whose states are not kept."""
         missing = [row for row in dict.fromkeys(rows) if row not in self._states]
         if not missing:
-            return
+            return {}
         before, after = zip(*missing, strict=True)
         # An evaluation in inference mode must not leave inference tensors to later training steps.
         with torch.inference_mode(mode=False), torch.no_grad():
-            self._states |= dict(zip(missing, self._backbone.read(before, after).unbind(), strict=True))
+            return dict(zip(missing, self._backbone.read(before, after).unbind(), strict=True))
 
 
 def _rows(before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> list[Row]:

@@ -200,14 +200,10 @@ class Pipeline(nn.Module):
         reading = self._readout.read(prompt)
         return Prediction(reading.values, reading.probabilities, None, diagnostics)
 
-    @torch.no_grad()
     def fit_head(self, batches: Iterable[Batch]) -> None:
         """Scale the states that the head reads by what they are, per dimension, before any training."""
-        head, readout = self.adapter.head, self._readout
-        if head is None or not isinstance(readout, HeadReadout):
-            return
-        states = torch.cat([readout.states(self.assemble(batch)[0]) for batch in batches])
-        head.scaler.fit(states.mean(dim=0), states.std(dim=0, unbiased=False))
+        if isinstance(self._readout, HeadReadout):
+            self._readout.fit(self.assemble(batch)[0] for batch in batches)
 
     def adapter_state(self) -> dict[str, Tensor]:
         """The adapter's tensors, feature scaling included; LoRA weights are saved by the backbone."""

@@ -17,7 +17,7 @@ from msakit.core.pipeline.adapter import Scaler
 from msakit.core.pipeline.loss import AnswerLosses
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -121,7 +121,7 @@ class HeadReadout:
         backbone: The language model.
         answers: The admissible answers; a score is kept within their range.
         head: The head.
-        known: Where the states of prompts without pseudo tokens come from, if nothing changes them.
+        known: Where the states come from that it reads, if nothing changes them: without pseudo tokens.
     """
 
     def __init__(
@@ -132,15 +132,21 @@ class HeadReadout:
         self._head = head
         self._known = known
 
-    def states(self, prompt: Prompt) -> Tensor:
+    def _states(self, prompt: Prompt) -> Tensor:
         """What the head reads, [B, H]."""
-        if self._known is None or prompt.pseudo is not None:
+        if self._known is None:
             return self._backbone.last_states(prompt)
         return self._known(prompt.before, prompt.after)
 
+    @torch.no_grad()
+    def fit(self, prompts: Iterable[Prompt]) -> None:
+        """Scale what the head reads by what it is on these prompts, per dimension."""
+        states = torch.cat([self._states(prompt) for prompt in prompts])
+        self._head.scaler.fit(states.mean(dim=0), states.std(dim=0, unbiased=False))
+
     def losses(self, prompt: Prompt, labels: Sequence[float]) -> AnswerLosses:
         """One loss a sample."""
-        outputs = self._head(self.states(prompt))
+        outputs = self._head(self._states(prompt))
         return AnswerLosses(self._losses(outputs, outputs.new_tensor(list(labels))), [1] * len(labels))
 
     def _losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -158,7 +164,7 @@ class HeadReadout:
     @torch.no_grad()
     def read(self, prompt: Prompt) -> Reading:
         """Class probabilities and the likeliest class; or a score, which has no probabilities."""
-        outputs = self._head(self.states(prompt)).cpu().double()
+        outputs = self._head(self._states(prompt)).cpu().double()
         if self._answers.task == "classification":
             chances = torch.softmax(outputs, dim=-1).numpy()
             return Reading(chances.argmax(axis=-1).astype(np.float64), chances)
